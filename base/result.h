@@ -1,0 +1,100 @@
+// Errors are values: every operation that can fail returns a Result<T>, which the caller must look at.
+//
+// An Error says what went wrong in words for the person who has to mend it, and of which kind it is. The kind decides who
+// is to blame, and so what a run may conclude: a host fault never becomes a guest's failure.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <tl/expected.hpp>
+#include <type_traits>
+#include <utility>
+
+namespace panicroom {
+
+enum class ErrorKind {
+  kInvalidInput,  // The user's: a command line, a scenario, a file that is not what it should be. `run` exits 2.
+  kHost,          // The harness's or the host's: QEMU died, a disk is full, a package is missing. Verdict `error`.
+  kUnsupported,   // A stated requirement that this kernel, engine or host does not meet. Verdict `skip`.
+  kCancelled,     // The user ended it (Ctrl-C, a client that left).
+};
+
+// Immutable once returned, but for with_context(), which callers use to say what they were doing.
+class Error {
+ public:
+  Error(ErrorKind kind, std::string message) : kind_(kind), message_(std::move(message)) {}
+
+  [[nodiscard]] ErrorKind kind() const { return kind_; }
+  // The whole chain, outermost context first: "fetching debian:sid/amd64: apt-get: no such package".
+  [[nodiscard]] const std::string& message() const { return message_; }
+
+  [[nodiscard]] Error with_context(std::string_view context) && {
+    message_ = fmt::format("{}: {}", context, message_);
+    return std::move(*this);
+  }
+
+ private:
+  ErrorKind kind_;
+  std::string message_;
+};
+
+// tl::expected, made must-check. Result<> is the result of something that has no value to give.
+template <typename T = void>
+class [[nodiscard]] Result : public tl::expected<T, Error> {
+ public:
+  using tl::expected<T, Error>::expected;
+  using Base = tl::expected<T, Error>;
+  Result() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): so that `return other_result;` and `return error;` read as they should.
+  Result(Error error) : Base(tl::unexpected<Error>(std::move(error))) {}
+};
+
+// Error makers; the arguments are fmt's.
+template <typename... Args>
+Error invalid_input(fmt::format_string<Args...> format, Args&&... args) {
+  return {ErrorKind::kInvalidInput, fmt::format(format, std::forward<Args>(args)...)};
+}
+template <typename... Args>
+Error host_error(fmt::format_string<Args...> format, Args&&... args) {
+  return {ErrorKind::kHost, fmt::format(format, std::forward<Args>(args)...)};
+}
+template <typename... Args>
+Error unsupported(fmt::format_string<Args...> format, Args&&... args) {
+  return {ErrorKind::kUnsupported, fmt::format(format, std::forward<Args>(args)...)};
+}
+
+// A host error that ends in the text of an errno value.
+Error errno_error(int errno_value, std::string_view what);
+
+namespace detail {
+template <typename T>
+T take(Result<T>&& result) {
+  if constexpr (std::is_void_v<T>) {
+    return;
+  } else {
+    return *std::move(result);
+  }
+}
+}  // namespace detail
+
+}  // namespace panicroom
+
+// TRY(expression): the value of a Result, or return its error from the enclosing function.
+// A GNU statement expression, which both compilers of this project have: `auto image = TRY(load(path));`
+#define TRY(...)                                                            \
+  __extension__({                                                           \
+    auto panicroom_try_result = (__VA_ARGS__);                              \
+    if (!panicroom_try_result) [[unlikely]]                                 \
+      return ::panicroom::Error(std::move(panicroom_try_result).error());   \
+    ::panicroom::detail::take(std::move(panicroom_try_result));             \
+  })
+
+// TRY_CONTEXT(context, expression): the same, with "context: " put before the error's message.
+#define TRY_CONTEXT(context, ...)                                                              \
+  __extension__({                                                                              \
+    auto panicroom_try_result = (__VA_ARGS__);                                                 \
+    if (!panicroom_try_result) [[unlikely]]                                                    \
+      return ::panicroom::Error(std::move(panicroom_try_result).error()).with_context(context); \
+    ::panicroom::detail::take(std::move(panicroom_try_result));                                \
+  })

@@ -1,0 +1,46 @@
+#include "base/result.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+namespace panicroom {
+namespace {
+
+Result<std::unique_ptr<int>> make(bool good) {
+  if (!good) return invalid_input("no {}", 42);
+  return std::make_unique<int>(42);
+}
+
+Result<int> through(bool good) {
+  auto value = TRY(make(good));
+  return *value + 1;
+}
+
+Result<> through_void(bool good) {
+  TRY_CONTEXT("outer", make(good));
+  return {};
+}
+
+TEST(Result, TryGivesTheValueOfMoveOnlyTypes) { EXPECT_EQ(*through(true), 43); }
+
+TEST(Result, TryReturnsTheErrorWithItsKind) {
+  const auto result = through(false);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().kind(), ErrorKind::kInvalidInput);
+  EXPECT_EQ(result.error().message(), "no 42");
+}
+
+TEST(Result, ContextStandsBeforeTheMessage) {
+  ASSERT_TRUE(through_void(true));
+  EXPECT_EQ(through_void(false).error().message(), "outer: no 42");
+}
+
+TEST(Result, ErrnoErrorsAreTheHostsAndSayWhatErrnoMeans) {
+  const Error error = errno_error(ENOSPC, "writing x");
+  EXPECT_EQ(error.kind(), ErrorKind::kHost);
+  EXPECT_EQ(error.message(), "writing x: No space left on device");
+}
+
+}  // namespace
+}  // namespace panicroom

@@ -1,0 +1,52 @@
+# How every folder declares its library, its unit tests and its fuzz targets, so that warnings, sanitizers and naming are
+# decided in one place.
+
+add_library(panicroom_options INTERFACE)
+target_include_directories(panicroom_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(panicroom_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wnon-virtual-dtor)
+if(PANICROOM_SANITIZE)
+  target_compile_options(panicroom_options INTERFACE -fsanitize=${PANICROOM_SANITIZE} -fno-sanitize-recover=all
+                                                    -fno-omit-frame-pointer)
+  target_link_options(panicroom_options INTERFACE -fsanitize=${PANICROOM_SANITIZE})
+endif()
+if(PANICROOM_FUZZERS)
+  # Coverage for the code under test; only the targets themselves link libFuzzer's main().
+  target_compile_options(panicroom_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# panicroom_library(NAME sources... [LINK libraries...])
+function(panicroom_library name)
+  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK} PRIVATE panicroom_options)
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+endfunction()
+
+# panicroom_test(NAME sources... [LINK libraries...] [LABELS labels...]): a GoogleTest program, its cases known to CTest.
+function(panicroom_test name)
+  cmake_parse_arguments(ARG "" "" "LINK;LABELS" ${ARGN})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main panicroom_options)
+  add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
+endfunction()
+
+# panicroom_fuzzer(NAME sources... LINK libraries... [CORPUS folder]): a libFuzzer target; `./panicroom test` runs each for
+# a bounded number of inputs, on top of the seed corpus.
+function(panicroom_fuzzer name)
+  cmake_parse_arguments(ARG "" "CORPUS" "LINK" ${ARGN})
+  if(NOT PANICROOM_FUZZERS)
+    return()
+  endif()
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK} panicroom_options)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set(work ${CMAKE_CURRENT_BINARY_DIR}/${name}.corpus)
+  file(MAKE_DIRECTORY ${work})
+  add_test(NAME ${name} COMMAND ${name} -max_total_time=20 -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 ${work}
+                                ${ARG_CORPUS})
+  set_tests_properties(${name} PROPERTIES LABELS fuzz)
+endfunction()

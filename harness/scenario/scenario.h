@@ -1,0 +1,140 @@
+// A scenario as typed values: what a YAML file means, after every mistake in it has been reported.
+// This header is the plan that the director carries out; parser.h makes it out of YAML.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/address.h"
+#include "hypervisor/ipi.h"
+#include "hypervisor/machine.h"
+#include "hypervisor/registers.h"
+#include "kernels/points/point_spec.h"
+
+namespace panicroom::harness {
+
+using Nanoseconds = std::chrono::nanoseconds;
+
+struct MachineSpec {
+  std::uint32_t vcpus = 2;
+  std::uint64_t memory_bytes = 512ull << 20;
+  std::uint64_t crashkernel_bytes = 128ull << 20;
+  std::vector<std::uint32_t> pin;  // Host CPU of each vCPU; empty if left to the host.
+
+  friend bool operator==(const MachineSpec&, const MachineSpec&) = default;
+};
+
+// --- Where a step happens.
+// `workload`: the place that the CPU's pinned workload passes over and over.
+struct AtWorkload {};
+// `ipi:stop` (any IPI that stops CPUs: the reboot vector or an NMI), `ipi:nmi`, `ipi:0xf8`: this CPU has sent such an IPI.
+struct AtIpi {
+  enum class Kind { kStop, kNmi, kVector };
+  Kind kind = Kind::kStop;
+  std::uint8_t vector = 0;
+};
+// `nmi`: this CPU enters its NMI handler.
+struct AtNmi {};
+// A place in the kernel.
+struct AtPoint {
+  kernels::PointSpec spec;
+};
+// `at` left out: wherever the CPU is when the step before has happened.
+struct Here {};
+using At = std::variant<Here, AtWorkload, AtIpi, AtNmi, AtPoint>;
+
+// --- What a step does.
+struct DoPanic {
+  std::string message;
+};
+struct DoOops {};       // The CPU jumps to address 0 in kernel mode.
+struct DoNmi {};        // An external NMI to this CPU.
+struct DoIrqsOff {      // The CPU spins with interrupts off until the window ends.
+  std::optional<Nanoseconds> for_time;  // By the host's clock.
+  std::optional<At> until;              // An event on any CPU. Neither: until the run ends.
+};
+struct DoHold {};       // Stays where it is until released.
+struct DoRelease {};
+struct SetRegister {
+  hypervisor::Gpr gpr;
+  std::uint64_t value;
+};
+struct SetFlag {
+  std::uint64_t mask;  // One bit of RFLAGS.
+  bool value;
+};
+struct SetMemory {
+  std::variant<std::uint64_t, std::string> address;  // A guest-virtual address, or a kernel symbol.
+  std::uint64_t value;
+  std::uint8_t size;  // 1, 2, 4 or 8 bytes.
+};
+struct DoSet {
+  std::vector<std::variant<SetRegister, SetFlag, SetMemory>> values;
+};
+struct DoSkip {};       // Goes on behind the instruction without executing it.
+struct DoNote {};       // Records that the CPU came by.
+struct DoStep {         // Executes this many instructions, alone.
+  std::uint32_t count = 1;
+};
+using Action = std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep>;
+
+struct Step {
+  std::uint32_t number = 0;  // From 1, as people count.
+  VcpuId cpu{};
+  At at;
+  Action action;
+  std::uint32_t hit = 1;   // Happens at the n-th pass.
+  bool alone = false;      // Until it has happened, only its CPU runs.
+  int line = 0;            // In the YAML file.
+  std::string text;        // The step in words: "cpu 0: panic at workload".
+};
+
+enum class Outcome { kDumped, kDumpIncomplete, kDumpInvalid, kCaptureFailed, kReset, kHung, kNoPanic };
+// The grammar's word: "dumped", "dump_incomplete" and so on.
+std::string_view name(Outcome outcome);
+
+struct DumpExpectation {
+  std::optional<std::int32_t> panic_cpu;
+  std::optional<std::uint32_t> cpus_with_registers;
+  std::optional<std::vector<std::uint32_t>> missing_cpus;
+  std::optional<std::string> log_contains;
+};
+
+struct Expectation {
+  Outcome outcome = Outcome::kDumped;
+  DumpExpectation dump;
+};
+
+// A bug that is re-opened in a fixed kernel by overriding the instruction that decides.
+enum class Unfix { kPanicGate };  // The CPU that loses the panic_cpu compare-and-exchange wins it.
+
+struct Requirements {
+  std::optional<std::string> kernel_at_least;  // "5.10": compared component by component.
+  std::optional<std::string> kernel_below;
+  std::vector<hypervisor::Capability> capabilities;
+  std::vector<std::string> symbols;
+};
+
+struct Scenario {
+  std::filesystem::path file;
+  std::string name;
+  std::string summary;
+  std::vector<std::string> refs;
+  MachineSpec machine;
+  std::string kernel_cmdline;                  // Added behind the harness's own.
+  std::vector<std::string> workload;           // workload[n]: what CPU n does; "idle" where the file says nothing.
+  std::vector<hypervisor::IpiRule> stop_ipi;   // First match decides.
+  std::vector<Unfix> unfix;
+  Requirements requires_;
+  std::vector<Step> timeline;
+  Expectation expect;
+  Nanoseconds timeout = std::chrono::seconds(60);  // Host time from the start of the trial.
+};
+
+}  // namespace panicroom::harness

@@ -1,0 +1,42 @@
+// The agent's configuration and where the host puts things in the first kernel's initramfs.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/protocol/workloads.h"
+#include "base/address.h"
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace panicroom::agent {
+
+inline constexpr std::string_view kConfigPath = "/etc/panicroom";
+inline constexpr std::string_view kCaptureKernelPath = "/capture/kernel";
+inline constexpr std::string_view kCaptureInitrdPath = "/capture/initrd";
+// The agent adds this, and the number of CPUs that are online, to the capture kernel's command line.
+inline constexpr std::string_view kCpusParameter = "panicroom.cpus=";
+
+// COMMAND_LINE_SIZE of x86 is 2048 with the terminating zero; elfcorehdr= and kCpusParameter need some of it.
+inline constexpr std::size_t kMaxCaptureCommandLine = 1900;
+// The largest NR_CPUS of x86.
+inline constexpr std::uint32_t kMaxCpus = 8192;
+
+struct PinnedWorkload {
+  VcpuId cpu{};
+  const Workload* workload = nullptr;  // Never null in a decoded Config. Points into workloads().
+};
+
+struct Config {
+  std::vector<PinnedWorkload> workloads;  // At most one for a CPU.
+  std::string capture_command_line;
+};
+
+// The content of kConfigPath: a serialised panicroom.agent.v1.Config. kInvalidInput if decode_config() would refuse it.
+Result<std::vector<std::byte>> encode_config(const Config& config);
+// kInvalidInput, naming the field, if it is no configuration or one that no agent can keep.
+Result<Config> decode_config(Bytes bytes);
+
+}  // namespace panicroom::agent

@@ -74,6 +74,7 @@ class SymbolTable {
   std::vector<std::uint32_t> text_;  // Indices into by_address_: per address of text the preferred alias, ascending.
   std::vector<std::uint32_t> data_;  // The same for everything that is not text.
   std::vector<LinkRange> text_ranges_;
+  std::vector<LinkRange> loaded_ranges_;
 };
 
 // Collects symbols and sorts them once.
@@ -81,8 +82,9 @@ class SymbolTable::Builder {
  public:
   void reserve(std::size_t symbols, std::size_t name_bytes);
   void add(LinkAddress address, char type, std::string_view name);
-  // `text_ranges` are the executable sections, sorted and apart: ElfImage::text_ranges().
-  SymbolTable build(std::span<const LinkRange> text_ranges) &&;
+  // `text_ranges` are the executable sections, sorted and apart: ElfImage::text_ranges(). `loaded_ranges` are the
+  // segments.
+  SymbolTable build(std::span<const LinkRange> text_ranges, std::span<const LinkRange> loaded_ranges) &&;
 
  private:
   struct Entry {

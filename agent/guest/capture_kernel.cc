@@ -1,0 +1,191 @@
+#include "agent/guest/capture_kernel.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "agent/guest/pseudo_files.h"
+#include "agent/protocol/config.h"
+#include "agent/vmcore/judge.h"
+#include "base/file.h"
+
+namespace panicroom::agent {
+namespace {
+
+// Of text in one message: well below a frame, and small enough that the host sees progress.
+constexpr std::size_t kPartBytes = 16 * 1024;
+
+class VmcoreFile : public vmcore::Reader {
+ public:
+  VmcoreFile(UniqueFd fd, std::uint64_t size) : fd_(std::move(fd)), size_(size) {}
+
+  Result<> read_at(std::uint64_t offset, std::span<std::byte> out) const override {
+    while (!out.empty()) {
+      const ssize_t got = pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return errno_error(errno, fmt::format("reading {} bytes at {:#x}", out.size(), offset));
+      if (got == 0) return invalid_input("the file ends at {:#x}, {} bytes too early", offset, out.size());
+      offset += static_cast<std::uint64_t>(got);
+      out = out.subspan(static_cast<std::size_t>(got));
+    }
+    return {};
+  }
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
+
+ private:
+  UniqueFd fd_;
+  std::uint64_t size_;
+};
+
+class FindingsSender : public vmcore::Findings {
+ public:
+  explicit FindingsSender(Channel& channel) : channel_(channel) {}
+
+  void check(const vmcore::Check& check) override {
+    v1::Message message;
+    auto& out = *message.mutable_check();
+    out.set_name(std::string(check.name));
+    out.set_ok(check.ok);
+    out.set_expected(check.expected);
+    out.set_actual(printable(check.actual));
+    channel_.send(std::move(message));
+  }
+
+  void prstatus(std::size_t index, const vmcore::Prstatus& status) override {
+    using enum vmcore::Register;
+    v1::Message message;
+    auto& out = *message.mutable_prstatus();
+    out.set_index(static_cast<std::uint32_t>(index));
+    out.set_pid(status.pid);
+    auto& registers = *out.mutable_registers();
+    registers.set_r15(status[kR15]);
+    registers.set_r14(status[kR14]);
+    registers.set_r13(status[kR13]);
+    registers.set_r12(status[kR12]);
+    registers.set_rbp(status[kRbp]);
+    registers.set_rbx(status[kRbx]);
+    registers.set_r11(status[kR11]);
+    registers.set_r10(status[kR10]);
+    registers.set_r9(status[kR9]);
+    registers.set_r8(status[kR8]);
+    registers.set_rax(status[kRax]);
+    registers.set_rcx(status[kRcx]);
+    registers.set_rdx(status[kRdx]);
+    registers.set_rsi(status[kRsi]);
+    registers.set_rdi(status[kRdi]);
+    registers.set_orig_rax(status[kOrigRax]);
+    registers.set_rip(status[kRip]);
+    registers.set_cs(status[kCs]);
+    registers.set_rflags(status[kRflags]);
+    registers.set_rsp(status[kRsp]);
+    registers.set_ss(status[kSs]);
+    registers.set_fs_base(status[kFsBase]);
+    registers.set_gs_base(status[kGsBase]);
+    registers.set_ds(status[kDs]);
+    registers.set_es(status[kEs]);
+    registers.set_fs(status[kFs]);
+    registers.set_gs(status[kGs]);
+    channel_.send(std::move(message));
+  }
+
+  void vmcoreinfo(std::string_view text) override {
+    in_parts(text, [this](std::size_t offset, std::string_view part, bool last) {
+      v1::Message message;
+      auto& out = *message.mutable_vmcoreinfo();
+      out.set_offset(offset);
+      out.set_text(std::string(part));
+      out.set_last(last);
+      channel_.send(std::move(message));
+    });
+  }
+
+  void dead_log(const vmcore::PrintkLog& log) override {
+    in_parts(log.text, [this, &log](std::size_t offset, std::string_view part, bool last) {
+      v1::Message message;
+      auto& out = *message.mutable_dead_log();
+      out.set_offset(offset);
+      out.set_text(std::string(part));
+      out.set_last(last);
+      out.set_omitted_records(log.omitted);
+      channel_.send(std::move(message));
+    });
+  }
+
+ private:
+  template <typename Send>
+  static void in_parts(std::string_view text, const Send& send) {
+    std::size_t offset = 0;
+    do {
+      const std::string_view part = text.substr(offset, kPartBytes);
+      const bool last = offset + part.size() == text.size();
+      send(offset, part, last);
+      offset += part.size();
+    } while (offset < text.size());
+  }
+
+  // protobuf's string fields must be UTF-8, and a damaged vmcoreinfo need not be.
+  static std::string printable(std::string text) {
+    std::ranges::replace_if(
+        text, [](unsigned char c) { return c < 0x20 || c > 0x7e; }, '?');
+    return text;
+  }
+
+  Channel& channel_;
+};
+
+std::optional<std::uint32_t> cpus_parameter() {
+  const auto line = read_small_file("/proc/cmdline");
+  if (!line) return std::nullopt;
+  const std::size_t at = line->rfind(kCpusParameter);
+  if (at == std::string::npos) return std::nullopt;
+  std::uint32_t cpus = 0;
+  std::from_chars(line->data() + at + kCpusParameter.size(), line->data() + line->size(), cpus);
+  return cpus;
+}
+
+}  // namespace
+
+bool is_capture_kernel() { return access(kVmcorePath, F_OK) == 0 || cpus_parameter().has_value(); }
+
+std::uint32_t expected_cpus() { return cpus_parameter().value_or(0); }
+
+Outcome<> run_capture_kernel(Channel& channel) {
+  UniqueFd fd(open(kVmcorePath, O_RDONLY | O_CLOEXEC));
+  struct stat status {};
+  if (!fd || fstat(fd.get(), &status) != 0) {
+    const int error = errno;
+    return failure(
+        v1::Failed::STAGE_VMCORE_OPEN, error,
+        fmt::format("{}: {} (a capture kernel needs CONFIG_PROC_VMCORE, and the first kernel's ELF core header intact; "
+                    "see the console)",
+                    kVmcorePath, std::strerror(error)));
+  }
+  const VmcoreFile file(std::move(fd), static_cast<std::uint64_t>(status.st_size));
+  v1::Message opened;
+  opened.mutable_vmcore_opened()->set_size(file.size());
+  channel.send(std::move(opened));
+
+  FindingsSender findings(channel);
+  vmcore::JudgeOptions options;
+  options.expected_cpus = expected_cpus();
+  const vmcore::Verdict verdict = vmcore::judge(file, options, findings);
+
+  v1::Message message;
+  auto& judged = *message.mutable_judged();
+  judged.set_checks_passed(static_cast<std::uint32_t>(verdict.checks_passed));
+  judged.set_checks_failed(static_cast<std::uint32_t>(verdict.checks_failed));
+  judged.set_cpus_with_registers(static_cast<std::uint32_t>(verdict.cpus_with_registers));
+  judged.set_cpus_expected(static_cast<std::uint32_t>(options.expected_cpus));
+  judged.set_load_bytes(verdict.load_bytes);
+  judged.set_log_records(static_cast<std::uint32_t>(verdict.log_records));
+  judged.set_log_records_unreadable(static_cast<std::uint32_t>(verdict.log_records_unreadable));
+  channel.send(std::move(message));
+  return {};
+}
+
+}  // namespace panicroom::agent

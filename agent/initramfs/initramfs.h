@@ -1,0 +1,28 @@
+// Builds the initramfs images of both kernels: newc cpio archives, made in memory, uncompressed (every kernel can
+// unpack them) and the same bytes for the same input.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "agent/protocol/config.h"
+#include "base/bytes.h"
+#include "base/result.h"
+
+namespace panicroom::agent {
+
+// The agent's binary, which is a part of this library. Lives for ever.
+Bytes agent_binary();
+
+// For the capture kernel: the agent as /init, and what it mounts on.
+Result<std::vector<std::byte>> capture_initramfs();
+
+struct FirstInitramfs {
+  Config config;
+  Bytes capture_kernel;  // The bzImage that kexec_file_load() gets.
+  Bytes capture_initrd;  // What capture_initramfs() gave.
+};
+// For the kernel under test. kInvalidInput if the configuration cannot be kept; kHost if memory is short.
+Result<std::vector<std::byte>> first_initramfs(const FirstInitramfs& content);
+
+}  // namespace panicroom::agent

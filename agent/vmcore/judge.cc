@@ -1,0 +1,126 @@
+#include "agent/vmcore/judge.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <vector>
+
+#include "agent/vmcore/vmcoreinfo.h"
+
+namespace panicroom::vmcore {
+namespace {
+
+constexpr std::uint64_t kPageBytes = 4096;
+
+class Judge {
+ public:
+  Judge(const Reader& reader, const JudgeOptions& options, Findings& findings)
+      : reader_(reader), options_(options), findings_(findings) {}
+
+  Verdict run() {
+    auto core = ElfCore::open(reader_);
+    check(kCheckElfHeader, core.has_value(), "an x86-64 ELF-64 core file",
+          core ? fmt::format("{} PT_LOAD, {} PT_NOTE", core->loads().size(), core->note_segments())
+               : core.error().message());
+    if (!core) return verdict_;
+    check_loads(*core);
+    std::string damage;
+    const std::vector<Note> notes = core->read_notes(damage);
+    check(kCheckNotes, damage.empty() && !notes.empty(), "a PT_NOTE with whole notes",
+          damage.empty() ? fmt::format("{} notes", notes.size()) : damage);
+    check_prstatus(notes);
+    check_vmcoreinfo(*core, notes);
+    return verdict_;
+  }
+
+ private:
+  void check(std::string_view name, bool ok, std::string expected, std::string actual) {
+    ++(ok ? verdict_.checks_passed : verdict_.checks_failed);
+    findings_.check({name, ok, std::move(expected), std::move(actual)});
+  }
+
+  void check_loads(const ElfCore& core) {
+    std::string unreadable;
+    std::size_t bad = 0;
+    for (std::size_t i = 0; i < core.loads().size(); ++i) {
+      const LoadSegment& load = core.loads()[i];
+      verdict_.load_bytes += std::min(load.file_bytes, std::numeric_limits<std::uint64_t>::max() - verdict_.load_bytes);
+      if (const auto read = read_both_ends(load); !read) {
+        if (bad++ == 0)
+          unreadable = fmt::format("PT_LOAD {} at {}: {}", i, load.physical_address, read.error().message());
+      }
+    }
+    check(kCheckLoads, bad == 0 && !core.loads().empty(), "every PT_LOAD readable at both ends",
+          bad == 0 ? fmt::format("{} PT_LOAD, {} bytes", core.loads().size(), verdict_.load_bytes)
+                   : fmt::format("{} of {} unreadable; {}", bad, core.loads().size(), unreadable));
+  }
+
+  Result<> read_both_ends(const LoadSegment& load) const {
+    if (load.file_bytes == 0) return {};
+    if (load.file_offset > reader_.size() || load.file_bytes > reader_.size() - load.file_offset) {
+      return invalid_input("p_offset {:#x} and p_filesz {:#x} reach behind the end of the file", load.file_offset,
+                           load.file_bytes);
+    }
+    std::vector<std::byte> page(static_cast<std::size_t>(std::min(load.file_bytes, kPageBytes)));
+    TRY_CONTEXT("its first page", reader_.read_at(load.file_offset, page));
+    TRY_CONTEXT("its last page", reader_.read_at(load.file_offset + load.file_bytes - page.size(), page));
+    return {};
+  }
+
+  void check_prstatus(const std::vector<Note>& notes) {
+    std::size_t malformed = 0;
+    const std::vector<Prstatus> found = find_prstatus(notes, malformed);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i].has_registers()) ++verdict_.cpus_with_registers;
+      findings_.prstatus(i, found[i]);
+    }
+    const std::size_t expected = options_.expected_cpus;
+    const bool enough = expected == 0 ? verdict_.cpus_with_registers > 0 : verdict_.cpus_with_registers == expected;
+    std::string actual = fmt::format("{}", verdict_.cpus_with_registers);
+    if (malformed > 0) actual += fmt::format(", and {} notes too short to be one", malformed);
+    if (found.size() > verdict_.cpus_with_registers) {
+      actual += fmt::format(", and {} with every register zero", found.size() - verdict_.cpus_with_registers);
+    }
+    check(kCheckPrstatus, enough && malformed == 0,
+          expected == 0 ? "registers of at least one CPU" : fmt::format("registers of {} CPUs", expected),
+          std::move(actual));
+  }
+
+  void check_vmcoreinfo(ElfCore& core, const std::vector<Note>& notes) {
+    const auto text = find_vmcoreinfo(notes);
+    if (text) findings_.vmcoreinfo(*text);
+    const Vmcoreinfo info(text.value_or(""));
+    const auto release = info.value("OSRELEASE");
+    check(kCheckVmcoreinfo, release.has_value(), "a VMCOREINFO note with OSRELEASE",
+          release ? fmt::format("OSRELEASE={}", *release)
+          : text  ? "no OSRELEASE in it"
+                  : "no such note");
+    core.set_phys_base(info.number("phys_base").value_or(0));
+
+    const auto log = read_printk_log(core, info, options_.max_log_bytes);
+    if (log) {
+      verdict_.log_records = log->records;
+      verdict_.log_records_unreadable = log->unreadable;
+      findings_.dead_log(*log);
+    }
+    check(kCheckDeadLog, log && log->records > 0, "the dead kernel's log",
+          log ? fmt::format("{} records, {} unreadable, {} older ones left out", log->records, log->unreadable,
+                            log->omitted)
+              : log.error().message());
+  }
+
+  const Reader& reader_;
+  const JudgeOptions& options_;
+  Findings& findings_;
+  Verdict verdict_;
+};
+
+}  // namespace
+
+Verdict judge(const Reader& reader, const JudgeOptions& options, Findings& findings) {
+  return Judge(reader, options, findings).run();
+}
+
+}  // namespace panicroom::vmcore

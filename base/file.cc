@@ -63,6 +63,14 @@ Result<std::string> read_text_file(const std::filesystem::path& path) { return r
 
 Result<> write_file(const std::filesystem::path& path, Bytes content) {
   const std::string context = fmt::format("writing {}", path.native());
+  // A device or a pipe (/dev/stdout) is written to; renaming over it would put a file in its place.
+  struct stat existing {};
+  if (::stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd) return errno_error(errno, context);
+    TRY_CONTEXT(context, write_all(fd.get(), content));
+    return {};
+  }
   std::string temporary = path.native() + ".XXXXXX";
   UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd) return errno_error(errno, context);

@@ -36,7 +36,8 @@ Result<std::vector<std::byte>> read_file(const std::filesystem::path& path);
 Result<std::string> read_text_file(const std::filesystem::path& path);
 
 // Writes a temporary file beside `path` and renames it over, so that a reader sees the old or the new content, never a
-// part. A full disk is an error, and leaves nothing behind.
+// part. A full disk is an error, and leaves nothing behind. A device or pipe that is there is
+// written to, not replaced.
 Result<> write_file(const std::filesystem::path& path, Bytes content);
 inline Result<> write_file(const std::filesystem::path& path, std::string_view text) {
   return write_file(path, as_bytes(text));

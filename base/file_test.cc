@@ -28,7 +28,14 @@ TEST(File, AMissingFileIsTheUsersErrorAndIsNamed) {
 }
 
 TEST(File, AFullDiskIsAHostErrorAndSaysSo) {
-  // A folder that does not exist stands for any failure to create; /dev/full cannot be renamed over.
+  const auto result = write_file("/dev/full", "x");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().kind(), ErrorKind::kHost);
+  EXPECT_NE(result.error().message().find("/dev/full"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::is_regular_file("/dev/full")) << "a device was replaced by a file";
+}
+
+TEST(File, AFolderThatIsNotThereIsAHostError) {
   const auto result = write_file(scratch() / "no" / "such" / "folder", "x");
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().kind(), ErrorKind::kHost);

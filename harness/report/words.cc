@@ -1,0 +1,45 @@
+#include "harness/report/words.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "harness/report/untrusted_text.h"
+
+namespace panicroom::harness {
+namespace {
+
+// OUTCOME_DUMP_INVALID → dump_invalid: the words of a scenario are the enumerators' names.
+std::string lower_without_prefix(std::string_view name, std::string_view prefix) {
+  std::string word(name.substr(prefix.size()));
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return word;
+}
+
+}  // namespace
+
+std::string outcome_word(v1::Outcome outcome) {
+  if (outcome == v1::OUTCOME_UNSPECIFIED || !v1::Outcome_IsValid(outcome)) return "no outcome";
+  return lower_without_prefix(v1::Outcome_Name(outcome), "OUTCOME_");
+}
+
+std::string verdict_word(v1::Verdict verdict) {
+  if (verdict == v1::VERDICT_UNSPECIFIED || !v1::Verdict_IsValid(verdict)) return "no verdict";
+  return lower_without_prefix(v1::Verdict_Name(verdict), "VERDICT_");
+}
+
+double seconds(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + static_cast<double>(duration.nanos()) * 1e-9;
+}
+
+std::string platform(const v1::Run& run) {
+  std::string text = run.kernel_release().empty() ? "unknown kernel" : run.kernel_release();
+  if (!run.capture_kernel_release().empty() && run.capture_kernel_release() != run.kernel_release())
+    text += ", capture " + run.capture_kernel_release();
+  if (!run.engine().empty()) text += ", " + run.engine();
+  return escape_untrusted(text);
+}
+
+}  // namespace panicroom::harness

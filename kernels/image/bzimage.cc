@@ -127,7 +127,7 @@ Result<SetupHeader> parse_setup_header(Bytes file) {
   return header;
 }
 
-Result<UnpackedKernel> unpack_kernel(std::vector<std::byte> file) {
+Result<UnpackedKernel> unpack_kernel(std::vector<std::byte> file, std::size_t max_bytes) {
   UnpackedKernel kernel;
   if (is_elf(file)) {
     kernel.elf = std::move(file);
@@ -146,7 +146,7 @@ Result<UnpackedKernel> unpack_kernel(std::vector<std::byte> file) {
     return not_a_kernel(file);
   }
   kernel.compression = detect_compression(payload).value_or(Compression::kNone);
-  kernel.elf = TRY_CONTEXT("payload", decompress(payload, kMaxKernelBytes));
+  kernel.elf = TRY_CONTEXT("payload", decompress(payload, max_bytes));
   if (!is_elf(kernel.elf)) {
     if (kernel.setup)
       return invalid_input("payload: {}: unpacks to something that is not ELF", compression_name(kernel.compression));

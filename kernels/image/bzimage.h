@@ -43,7 +43,8 @@ struct UnpackedKernel {
 };
 
 // Accepts a bzImage, an ELF vmlinux, and a compressed ELF vmlinux (vmlinux.gz and its like). Anything else is an error
-// that says what the file is, where that can be told: another architecture's Image, a truncated download, an HTML page.
-Result<UnpackedKernel> unpack_kernel(std::vector<std::byte> file);
+// that says what the file is, where that can be told: another architecture's Image, a truncated download, a text file.
+// `max_bytes` bounds what it unpacks to.
+Result<UnpackedKernel> unpack_kernel(std::vector<std::byte> file, std::size_t max_bytes = kMaxKernelBytes);
 
 }  // namespace panicroom::kernels

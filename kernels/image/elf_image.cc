@@ -75,6 +75,8 @@ Result<Elf64_Ehdr> read_header(Bytes file) {
 
 bool Section::executable() const { return (flags & SHF_ALLOC) != 0 && (flags & SHF_EXECINSTR) != 0; }
 
+bool Section::text() const { return executable() && (flags & SHF_WRITE) == 0; }
+
 Result<ElfImage> ElfImage::parse(std::vector<std::byte> file) {
   ElfImage image;
   image.file_ = std::move(file);
@@ -167,7 +169,7 @@ void ElfImage::find_text() {
     }
   }
   for (const Section& section : sections_) {
-    if (section.executable() && section.range.size() != 0) text_ranges_.push_back(section.range);
+    if (section.text() && section.range.size() != 0) text_ranges_.push_back(section.range);
   }
   std::sort(text_ranges_.begin(), text_ranges_.end(),
             [](const LinkRange& a, const LinkRange& b) { return a.begin < b.begin; });

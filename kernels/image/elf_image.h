@@ -45,7 +45,10 @@ struct Section {
   LinkRange range;          // Empty at address 0 for a section that is not loaded.
   Bytes content;            // Empty for SHT_NOBITS.
 
+  // Loaded, with the flag for code. From 6.16 on that holds for .data too: see ElfImage::text_ranges().
   [[nodiscard]] bool executable() const;
+  // Code and nothing else: executable and not writable.
+  [[nodiscard]] bool text() const;
 };
 
 // Immutable; movable, not copyable, and views into it stay valid when it is moved. Thread-safe.

@@ -319,9 +319,23 @@ std::optional<std::vector<LinkAddress>> addresses(Bytes data, LinkAddress data_b
   return result;
 }
 
-// Are these the addresses? The sections and the contents of the image decide: nearly every text symbol lies in an
-// executable section, and linux_banner is where the banner is.
+// Where a symbol of type t may be: nm(1) goes by the section's code flag alone, which .data has too from 6.16 on.
+std::vector<LinkRange> code_ranges(const ElfImage& elf) {
+  std::vector<LinkRange> ranges;
+  for (const Section& section : elf.sections()) {
+    if (section.executable()) ranges.push_back(section.range);
+  }
+  if (ranges.empty()) ranges.assign(elf.text_ranges().begin(), elf.text_ranges().end());
+  return ranges;
+}
+
+// Are these the addresses? The sections and the contents of the image decide: nearly every symbol of type t lies where
+// code may be, and linux_banner is where the banner is.
 bool plausible(const ElfImage& elf, const Names& names, const std::vector<LinkAddress>& at) {
+  std::vector<LinkRange> code = code_ranges(elf);
+  // Hostile files may have thousands; kernels have up to ten.
+  constexpr std::size_t kMaxRanges = 64;
+  if (code.size() > kMaxRanges) code.resize(kMaxRanges);
   std::size_t text = 0;
   std::size_t text_in_place = 0;
   bool banner = false;
@@ -329,8 +343,9 @@ bool plausible(const ElfImage& elf, const Names& names, const std::vector<LinkAd
     const std::string_view name = names.name(i);
     if (name[0] == 't' || name[0] == 'T') {
       ++text;
-      // The end of a section is where marks like _etext are.
-      if (elf.text_range_at(at[i]) != nullptr || elf.text_range_at(at[i] - 1) != nullptr) ++text_in_place;
+      // The end counts too: marks like _etext stand there.
+      text_in_place += std::any_of(code.begin(), code.end(),
+                                   [&](const LinkRange& range) { return range.begin <= at[i] && at[i] <= range.end; });
     }
     if (name.substr(1) == "linux_banner") {
       constexpr std::string_view kBanner = "Linux version ";

@@ -1,0 +1,73 @@
+// Finds the kernel that a reference names: on the host, or in Debian's archive, fetched once into the user's cache.
+//
+// In the cache a kernel is there as a whole or not at all, whatever interrupts a fetch; two processes that want the
+// same one fetch it once. Leaves out what is inside the image: kernels/image/ reads that.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/packages/kernel_ref.h"
+#include "kernels/packages/package_archive.h"
+
+namespace panicroom::kernels {
+
+struct StoredKernel {
+  std::filesystem::path image;    // A readable file.
+  std::filesystem::path modules;  // What is /lib/modules/RELEASE on an installed system; empty if there is none.
+  std::string release;            // uname -r; empty for a file named by its path: only its content tells.
+  std::string package_version;    // Of Debian's package; empty for what did not come from one.
+};
+
+// $XDG_CACHE_HOME/panicroom or ~/.cache/panicroom. kHost if neither variable tells.
+Result<std::filesystem::path> default_cache_dir();
+
+// One object may be used by one thread at a time; any number of objects and processes may share a folder.
+class KernelStore {
+ public:
+  // Where a kernel of the host's own lies.
+  struct HostFolders {
+    std::filesystem::path boot = "/boot";
+    std::filesystem::path modules = "/lib/modules";
+  };
+
+  // The folder is made when first needed.
+  explicit KernelStore(std::filesystem::path cache_dir);
+  // The same with another archive, or the host's kernels elsewhere.
+  KernelStore(std::filesystem::path cache_dir, std::unique_ptr<PackageArchive> archive, HostFolders host);
+
+  // The kernel, after fetching it if need be.
+  // kInvalidInput if there is no such kernel, kHost if it cannot be fetched or the disk is full.
+  Result<StoredKernel> ensure(const KernelRef& ref, const ProgressSink& progress);
+
+  // The fetched kernels, newest release first.
+  [[nodiscard]] std::vector<StoredKernel> cached() const;
+
+ private:
+  Result<StoredKernel> find_host() const;
+  Result<StoredKernel> ensure_suite(const DebianSuiteKernel& wanted, const ProgressSink& progress);
+  Result<StoredKernel> ensure_release(const DebianReleaseKernel& wanted, const ProgressSink& progress);
+  // The package of the kernel's image, and the suite that it is to be had from.
+  struct ImagePackage {
+    PackageRecord record;
+    std::string release;
+    std::string suite;
+  };
+  Result<ImagePackage> newest_in_suite(const DebianSuiteKernel& wanted, Lists lists, const ProgressSink& progress);
+  Result<ImagePackage> find_release(const std::string& release, const ProgressSink& progress);
+  Result<StoredKernel> fetch(const ImagePackage& image, const ProgressSink& progress);
+
+  std::filesystem::path cache_dir_;
+  std::unique_ptr<PackageArchive> archive_;
+  HostFolders host_;
+};
+
+// The suites in which a release is worth looking for, the likeliest first: by the suite's mark in the release
+// ("6.12.107+deb13-amd64"), by the kernel series that a suite was released with, by the host's suite (may be empty).
+std::vector<std::string> suites_to_search(const std::string& release, const std::string& host_suite);
+
+}  // namespace panicroom::kernels

@@ -1,23 +1,121 @@
-// The names of the points that no spelling by symbol and instruction can give: places found by what the code does.
-// How each is found in a kernel is the resolver's part (points/resolver.h).
+// The named points: places that no spelling by symbol and instruction can give, found by what the code does there.
+//
+// This is the table to read, and to extend, for a kernel engineer: a name, what it means, and the ways to find it, in
+// the order in which they are tried. The first way that finds anything in a kernel decides; finding more than one place
+// where one is meant is an error. The methods are carried out by named_points.cc.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
+#include "base/result.h"
+
 namespace panicroom::kernels {
+
+// What must hold at the instruction for the point to count as reached.
+enum class PointCondition {
+  kAlways,
+  kZeroFlagSet,  // A compare-and-exchange that was won; a trylock that succeeded.
+  kEaxNonZero,   // A function returned true.
+};
+
+enum class Method {
+  kNone,
+  kEntry,               // The first instruction of each of `functions` that the kernel has.
+  kEntryBehind,         // The first instruction of `target`, if `functions` call it.
+  kAfterExchange,       // Behind the one `lock cmpxchg` of the variable `target` in any of `functions`.
+  kAfterMutexTrylock,   // Behind the call mutex_trylock(&target) in `functions`.
+  kCall,                // The call of `target` in `functions`.
+  kJumpOutOfTheKernel,  // The indirect call behind the load of GS in `functions`.
+};
+
+struct Way {
+  Method method = Method::kNone;
+  std::array<std::string_view, 2> functions{};
+  std::string_view target{};
+  PointCondition condition = PointCondition::kAlways;
+};
 
 struct NamedPointEntry {
   std::string_view name;
-  std::string_view meaning;  // One sentence, for `panicroom kernels inspect` and the manual.
+  std::string_view meaning;  // For `panicroom kernels inspect` and the manual.
+  std::array<Way, 2> ways{};
+  bool several = false;  // It may have more than one address; each is a place of it.
 };
 
 inline constexpr std::string_view kPanicGate = "panic/gate";
 inline constexpr std::string_view kCrashKexecLockTaken = "__crash_kexec/lock-taken";
 
-inline constexpr std::array<NamedPointEntry, 2> kNamedPoints = {{
-    {kPanicGate, "The CPU has won the compare-and-exchange on panic_cpu: it is the one that goes on in panic()."},
-    {kCrashKexecLockTaken, "The CPU has taken the kexec lock in __crash_kexec() and is about to write the dump."},
-}};
+// Until 6.16 panic() does the work; from 6.17 on panic() calls vpanic(), which others call too.
+// From 7.0 on there is a decoy: the compare-and-exchange on panic_redirect_cpu before the one on panic_cpu. So the
+// variable decides, never the order. And ZF decides, not EAX: both are set by the instruction, but EAX is compared in
+// older kernels only. Kernels that have no __kexec_lock (before 5.19 and stable backports of 2022) take kexec_mutex.
+// Until 6.13 relocate_kernel() is called by name; later through a register, as a copy on the control page.
+inline constexpr auto kNamedPoints = std::to_array<NamedPointEntry>({
+    {"panic/entry",
+     "A CPU enters panic(), or vpanic() where panic() only calls it: nothing is decided yet.",
+     {{{Method::kEntryBehind, {"panic"}, "vpanic"}, {Method::kEntry, {"panic"}}}}},
+    {kPanicGate,
+     "The instruction behind the compare-and-exchange on panic_cpu in panic() that decides which CPU goes on: ZF is "
+     "set on "
+     "the CPU that won. A CPU that holds panic_cpu already (from nmi_panic()) passes with ZF clear.",
+     {{{Method::kAfterExchange, {"vpanic", "panic"}, "panic_cpu"}}}},
+    {"panic/won",
+     "panic/gate on a CPU that has won panic_cpu there: it is the one that goes on in panic().",
+     {{{Method::kAfterExchange, {"vpanic", "panic"}, "panic_cpu", PointCondition::kZeroFlagSet}}}},
+    {"nmi_panic/gate",
+     "The instruction behind the compare-and-exchange on panic_cpu in nmi_panic(), which stands before panic/gate for "
+     "panics out of an NMI.",
+     {{{Method::kAfterExchange, {"nmi_panic"}, "panic_cpu"}}}},
+    {"nmi_panic/won",
+     "nmi_panic/gate on a CPU that has won panic_cpu there; it goes through panic() next.",
+     {{{Method::kAfterExchange, {"nmi_panic"}, "panic_cpu", PointCondition::kZeroFlagSet}}}},
+    {kCrashKexecLockTaken,
+     "The CPU has just taken the kexec lock in __crash_kexec(): it is about to go to the capture kernel.",
+     {{{Method::kAfterExchange, {"__crash_kexec"}, "__kexec_lock", PointCondition::kZeroFlagSet},
+       {Method::kAfterMutexTrylock, {"__crash_kexec"}, "kexec_mutex", PointCondition::kEaxNonZero}}}},
+    {"crash-stop/nmi",
+     "A CPU enters crash_nmi_callback(): kdump's stop has reached it by NMI, or it has lost nmi_panic() and finds the "
+     "stop "
+     "sent.",
+     {{{Method::kEntry, {"crash_nmi_callback"}}}}},
+    {"stop/nmi",
+     "A CPU enters smp_stop_nmi_callback(): the stop of panic() or reboot without a dump has reached it by NMI.",
+     {{{Method::kEntry, {"smp_stop_nmi_callback"}}}}},
+    {"stop/irq",
+     "A CPU handles the reboot vector's interrupt: the stop of panic() or reboot without a dump has reached it.",
+     {{{Method::kEntry, {"__sysvec_reboot"}}, {Method::kEntry, {"sysvec_reboot"}}}}},
+    {"stop/self",
+     "A CPU has lost the race for panic_cpu and stops itself: it enters panic_smp_self_stop() or "
+     "nmi_panic_self_stop().",
+     {{{Method::kEntry, {"panic_smp_self_stop", "nmi_panic_self_stop"}}}},
+     true},
+    {"kexec/jump",
+     "The last instruction of machine_kexec() before the code on the control page: interrupts are off, the IDT is gone "
+     "and "
+     "what follows is no longer this kernel.",
+     {{{Method::kCall, {"machine_kexec"}, "relocate_kernel"}, {Method::kJumpOutOfTheKernel, {"machine_kexec"}}}}},
+    {"reset",
+     "A CPU begins to reset the machine: native_machine_emergency_restart(), where panic's timeout and reboot(2) both "
+     "end.",
+     {{{Method::kEntry, {"native_machine_emergency_restart"}}}}},
+    {"nmi/entry",
+     "A CPU takes an NMI: exc_nmi(), before it is known what the NMI is for. One that arrives during another is not "
+     "seen "
+     "before the first is done.",
+     {{{Method::kEntry, {"exc_nmi"}}}}},
+});
+
+constexpr const NamedPointEntry* find_named_point(std::string_view name) {
+  const auto* entry = std::ranges::find(kNamedPoints, name, &NamedPointEntry::name);
+  return entry == kNamedPoints.end() ? nullptr : entry;
+}
+
+class KernelImage;
+struct ResolvedPoint;
+
+// Finds a table's entry in a kernel; see resolve() in resolver.h for the errors.
+Result<ResolvedPoint> resolve_named_point(const KernelImage& kernel, const NamedPointEntry& entry);
 
 }  // namespace panicroom::kernels

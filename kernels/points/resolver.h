@@ -9,22 +9,16 @@
 #include "base/result.h"
 #include "hypervisor/registers.h"
 #include "kernels/image/kernel_image.h"
+#include "kernels/points/named_points.h"
 #include "kernels/points/point_spec.h"
 
 namespace panicroom::kernels {
 
-// What must hold at the instruction for the point to count as reached.
-enum class PointCondition {
-  kAlways,
-  kZeroFlagSet,  // A compare-and-exchange that was won; a trylock that succeeded.
-  kEaxNonZero,   // A function returned true.
-};
-
 struct ResolvedPoint {
-  std::string text;                 // The point's name, as given.
-  std::vector<LinkAddress> at;      // One address, but for `/return`, which may have several.
+  std::string text;             // The point's name, as given.
+  std::vector<LinkAddress> at;  // One address; several for `/return` and `stop/self`.
   PointCondition condition = PointCondition::kAlways;
-  std::string how;                  // How it was found, for `panicroom kernels inspect`.
+  std::string how;  // How it was found, for `panicroom kernels inspect`.
 };
 
 // kUnsupported if this kernel has no such place, or more than one where one is meant: the message says which.
@@ -37,8 +31,8 @@ struct Gate {
 };
 Result<Gate> panic_gate(const KernelImage& kernel);
 
-// Every store to the ICR's low half in the kernel's text (see hypervisor/ipi.h), by its encoding. kUnsupported if there is
-// none.
+// Every store to the ICR's low half in the kernel's text (see hypervisor/ipi.h), by its encoding. kUnsupported if there
+// is none.
 struct IcrStoreSite {
   LinkAddress at;
   hypervisor::Gpr value;

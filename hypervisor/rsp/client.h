@@ -50,9 +50,9 @@ struct StopReply {
   RawStopReply::Kind kind = RawStopReply::Kind::kSignal;
   unsigned code = 0;  // A signal (kSignalTrap, ...) or, for kExited, QEMU's exit status.
   // The vCPU that stopped. Means nothing unless `code` is kSignalTrap: QEMU names some vCPU in every stop.
-  std::optional<VcpuId> vcpu;
+  std::optional<VcpuId> vcpu = std::nullopt;
   RawStopReply::Watch watch = RawStopReply::Watch::kNone;
-  Gva watch_address;
+  Gva watch_address = {};
 
   [[nodiscard]] bool is_trap() const { return kind == RawStopReply::Kind::kSignal && code == kSignalTrap; }
   [[nodiscard]] bool is_interrupt() const { return kind == RawStopReply::Kind::kSignal && code == kSignalInterrupt; }

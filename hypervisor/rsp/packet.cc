@@ -55,19 +55,18 @@ void PacketDecoder::feed(std::string_view bytes) {
 }
 
 Result<std::optional<PacketDecoder::Event>> PacketDecoder::next() {
-  if (violation_) return *violation_;
-  while (consumed_ < input_.size()) {
-    auto event = TRY(step(input_[consumed_++]));
-    if (event) return event;
+  while (!violation_ && consumed_ < input_.size()) {
+    if (auto event = step(input_[consumed_++])) return event;
   }
+  if (violation_) return *violation_;
   return std::optional<Event>();
 }
 
-Error PacketDecoder::violation(std::string_view what) {
+std::optional<PacketDecoder::Event> PacketDecoder::violation(std::string_view what) {
   violation_ = host_error("not the GDB remote protocol: {} in \"{}\"", what, printable(payload_));
   input_.clear();
   consumed_ = 0;
-  return *violation_;
+  return std::nullopt;
 }
 
 bool PacketDecoder::append_raw(char byte) {
@@ -81,11 +80,11 @@ bool PacketDecoder::append_raw(char byte) {
   return true;
 }
 
-Result<std::optional<PacketDecoder::Event>> PacketDecoder::step(char byte) {
+std::optional<PacketDecoder::Event> PacketDecoder::step(char byte) {
   switch (state_) {
     case State::kIdle:
-      if (byte == '+') return std::optional(Event{Event::Kind::kAck, {}});
-      if (byte == '-') return std::optional(Event{Event::Kind::kNack, {}});
+      if (byte == '+') return Event{Event::Kind::kAck, {}};
+      if (byte == '-') return Event{Event::Kind::kNack, {}};
       if (byte != '$' && byte != '%') {
         payload_ = byte;
         return violation("a byte outside any packet");
@@ -96,24 +95,24 @@ Result<std::optional<PacketDecoder::Event>> PacketDecoder::step(char byte) {
       sum_ = 0;
       payload_.clear();
       state_ = State::kPayload;
-      return std::optional<Event>();
+      return std::nullopt;
 
     case State::kPayload:
       if (byte == '#') {
         if (escaped_) return violation("an escape at the end of a packet");
         state_ = State::kChecksumHigh;
-        return std::optional<Event>();
+        return std::nullopt;
       }
       sum_ = static_cast<unsigned char>(sum_ + static_cast<unsigned char>(byte));
       if (byte == '$') return violation("a packet begins inside a packet");
       if (byte == '*') {
         if (!last_raw_ || escaped_) return violation("a run length with nothing to repeat");
         state_ = State::kRunLength;
-        return std::optional<Event>();
+        return std::nullopt;
       }
       last_raw_ = byte;
       if (!append_raw(byte)) return violation("a packet that is too long");
-      return std::optional<Event>();
+      return std::nullopt;
 
     case State::kRunLength:
       sum_ = static_cast<unsigned char>(sum_ + static_cast<unsigned char>(byte));
@@ -124,7 +123,7 @@ Result<std::optional<PacketDecoder::Event>> PacketDecoder::step(char byte) {
         if (!append_raw(*last_raw_)) return violation("a packet that is too long");
       }
       state_ = State::kPayload;
-      return std::optional<Event>();
+      return std::nullopt;
 
     case State::kChecksumHigh:
     case State::kChecksumLow: {
@@ -133,15 +132,15 @@ Result<std::optional<PacketDecoder::Event>> PacketDecoder::step(char byte) {
       if (state_ == State::kChecksumHigh) {
         sent_sum_ = static_cast<unsigned char>(*digit << 4);
         state_ = State::kChecksumLow;
-        return std::optional<Event>();
+        return std::nullopt;
       }
       sent_sum_ = static_cast<unsigned char>(sent_sum_ | *digit);
       if (sent_sum_ != sum_) {
         return violation(fmt::format("checksum {:02x} instead of {:02x}", sent_sum_, sum_));
       }
       state_ = State::kIdle;
-      if (notification_) return std::optional<Event>();
-      return std::optional(Event{Event::Kind::kPacket, std::move(payload_)});
+      if (notification_) return std::nullopt;
+      return Event{Event::Kind::kPacket, std::move(payload_)};
     }
   }
   return violation("an impossible state");

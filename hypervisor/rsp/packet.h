@@ -53,9 +53,10 @@ class PacketDecoder {
  private:
   enum class State { kIdle, kPayload, kRunLength, kChecksumHigh, kChecksumLow };
 
-  Result<std::optional<Event>> step(char byte);
+  std::optional<Event> step(char byte);
   bool append_raw(char byte);
-  Error violation(std::string_view what);
+  // Sets violation_; gives no event.
+  std::optional<Event> violation(std::string_view what);
 
   std::string input_;
   std::size_t consumed_ = 0;

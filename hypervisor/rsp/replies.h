@@ -41,9 +41,9 @@ struct RawStopReply {
 
   Kind kind = Kind::kSignal;
   unsigned code = 0;
-  std::optional<std::uint64_t> thread;  // Absent in S, W and X.
-  Watch watch = Watch::kNone;           // Which kind of watchpoint was hit, if any...
-  Gva watch_address;                    // ...and the address that was touched.
+  std::optional<std::uint64_t> thread = std::nullopt;  // Absent in S, W and X.
+  Watch watch = Watch::kNone;                          // Which kind of watchpoint was hit, if any...
+  Gva watch_address = {};                              // ...and the address that was touched.
 
   friend bool operator==(const RawStopReply&, const RawStopReply&) = default;
 };

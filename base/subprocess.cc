@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -84,12 +85,20 @@ Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, out.write_end.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, err.write_end.get(), STDERR_FILENO);
+  // A caller that takes signals through a descriptor has them blocked; the program must not inherit that.
+  posix_spawnattr_t attributes;
+  sigset_t nothing;
+  sigemptyset(&nothing);
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setsigmask(&attributes, &nothing);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
   auto arguments = argv;
   auto variables = merged_environment(environment);
   pid_t child = -1;
-  const int failed = ::posix_spawnp(&child, argv.front().c_str(), &actions, nullptr, pointers(arguments).data(),
+  const int failed = ::posix_spawnp(&child, argv.front().c_str(), &actions, &attributes, pointers(arguments).data(),
                                     pointers(variables).data());
   ::posix_spawn_file_actions_destroy(&actions);
+  ::posix_spawnattr_destroy(&attributes);
   if (failed != 0) return errno_error(failed, fmt::format("starting {}", argv.front()));
   out.write_end.reset();
   err.write_end.reset();

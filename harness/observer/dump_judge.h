@@ -1,0 +1,69 @@
+// What the capture kernel's agent says of the vmcore, compared with what the hypervisor saw.
+//
+// Everything that comes from the guest is a claim: it is bounded, and where the host knows better it is checked.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/protocol/agent.pb.h"
+#include "base/address.h"
+#include "harness/scenario/scenario.h"
+#include "panicroom/v1/report.pb.h"
+
+namespace panicroom::harness {
+
+// What the hypervisor knows of the crash.
+struct CrashTruth {
+  // A CPU as it was interrupted, read from the pt_regs that the crash NMI's handler got.
+  struct StoppedCpu {
+    std::uint64_t rip = 0;
+    std::uint64_t rsp = 0;
+    friend bool operator==(const StoppedCpu&, const StoppedCpu&) = default;
+  };
+  std::map<VcpuId, StoppedCpu> stopped;
+  std::optional<VcpuId> owner;  // The CPU that jumped into the capture kernel.
+  std::uint32_t vcpus = 0;
+  std::string kernel_release;
+  KaslrSlide slide;
+};
+
+class DumpJudge {
+ public:
+  // Takes a message of the capture kernel's agent; others are ignored. More than kMaxEvidence bytes of text is dropped.
+  void take(const agent::v1::Message& message);
+
+  // A vmcore was opened.
+  [[nodiscard]] bool opened() const { return opened_; }
+  // The agent has said all it has to say.
+  [[nodiscard]] bool finished() const { return finished_; }
+  [[nodiscard]] const std::string& dead_log() const { return dead_log_; }
+
+  struct Finding {
+    v1::Dump dump;
+    Outcome outcome = Outcome::kDumpInvalid;  // kDumped, kDumpIncomplete or kDumpInvalid.
+    std::string detail;                       // Why it is not kDumped; empty if it is.
+  };
+  // Only once finished().
+  [[nodiscard]] Finding judge(const CrashTruth& truth, const DumpExpectation& expectation) const;
+
+ private:
+  static constexpr std::size_t kMaxEvidence = 16u << 20;
+  static constexpr std::size_t kMaxRecords = 8192 + 64;
+
+  bool opened_ = false;
+  bool finished_ = false;
+  std::uint64_t vmcore_bytes_ = 0;
+  std::vector<agent::v1::Check> checks_;
+  std::vector<agent::v1::Prstatus> prstatus_;
+  std::string vmcoreinfo_;
+  std::string dead_log_;
+};
+
+// The CPU that the dead kernel's log names behind its first panic or oops line ("CPU: 1 PID: ..."); -1 if it names none.
+std::int32_t panic_cpu_in_log(std::string_view log);
+
+}  // namespace panicroom::harness

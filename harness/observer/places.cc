@@ -1,0 +1,78 @@
+#include "harness/observer/places.h"
+
+#include <array>
+#include <cstring>
+
+#include "kernels/image/kaslr.h"
+
+namespace panicroom::harness {
+namespace {
+
+using hypervisor::Machine;
+
+constexpr std::size_t kMaxFrames = 16;
+constexpr std::size_t kStackBytes = 2048;
+
+// Every word of the stack that may be a return address. Frames that are gone show up too: a guess, and named so in the
+// report's schema.
+void scan_stack(Machine& machine, VcpuId vcpu, Gva stack, const RunningKernel& kernel, v1::CpuPlace& place) {
+  std::array<std::byte, 8> word{};
+  for (std::size_t offset = 0; offset < kStackBytes; offset += word.size()) {
+    if (place.backtrace_size() == static_cast<int>(kMaxFrames)) return;
+    if (!machine.read_memory(vcpu, stack + offset, word)) return;
+    std::uint64_t value = 0;
+    std::memcpy(&value, word.data(), word.size());
+    if (!kernel.follows_call({value})) continue;
+    if (const auto name = kernel.symbolise({value})) place.add_backtrace(*name);
+  }
+}
+
+std::optional<RunningKernel> find_capture(Machine& machine, VcpuId vcpu, const kernels::KernelImage& capture) {
+  const auto slide = kernels::find_kaslr_slide(
+      capture, [&](Gva at, std::span<std::byte> into) { return machine.read_memory(vcpu, at, into); });
+  if (!slide) return std::nullopt;
+  return RunningKernel(capture, *slide);
+}
+
+}  // namespace
+
+std::vector<v1::CpuPlace> places(Machine& machine, const RunningKernel& first, const kernels::KernelImage& capture,
+                                 bool after_jump) {
+  std::vector<v1::CpuPlace> result;
+  for (std::uint32_t number = 0; number < machine.vcpus(); ++number) {
+    const VcpuId vcpu{number};
+    v1::CpuPlace place;
+    place.set_cpu(number);
+    place.set_where("unknown");
+    const auto registers = machine.registers(vcpu);
+    if (!registers) {
+      place.set_place(registers.error().message());
+      result.push_back(std::move(place));
+      continue;
+    }
+    place.set_rip(registers->rip);
+    place.set_interrupts_enabled((registers->rflags & hypervisor::kRflagsIf) != 0);
+    place.set_halted(machine.halted(vcpu).value_or(false));
+    place.set_place(fmt::format("{:#x}", registers->rip));
+    std::optional<RunningKernel> kernel;
+    if (after_jump) kernel = find_capture(machine, vcpu, capture);
+    if (kernel && kernel->in_text({registers->rip})) {
+      place.set_where("capture");
+    } else if (first.in_text({registers->rip})) {
+      place.set_where("first");
+      kernel = first;
+    } else if (hypervisor::cpl(*registers) == 3) {
+      place.set_where("user");
+    } else {
+      kernel.reset();
+    }
+    if (kernel && place.where() != "user") {
+      place.set_place(kernel->symbolise({registers->rip}).value_or(place.place()));
+      scan_stack(machine, vcpu, {registers->rsp}, *kernel, place);
+    }
+    result.push_back(std::move(place));
+  }
+  return result;
+}
+
+}  // namespace panicroom::harness

@@ -1,0 +1,87 @@
+#include "harness/observer/verdict.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace panicroom::harness {
+namespace {
+
+std::string_view word(v1::Outcome outcome) {
+  switch (outcome) {
+    case v1::OUTCOME_DUMPED: return name(Outcome::kDumped);
+    case v1::OUTCOME_DUMP_INCOMPLETE: return name(Outcome::kDumpIncomplete);
+    case v1::OUTCOME_DUMP_INVALID: return name(Outcome::kDumpInvalid);
+    case v1::OUTCOME_CAPTURE_FAILED: return name(Outcome::kCaptureFailed);
+    case v1::OUTCOME_RESET: return name(Outcome::kReset);
+    case v1::OUTCOME_HUNG: return name(Outcome::kHung);
+    case v1::OUTCOME_NO_PANIC: return name(Outcome::kNoPanic);
+    default: return "no outcome";
+  }
+}
+
+std::vector<std::string> dump_differences(const DumpExpectation& expected, const v1::Run& run) {
+  std::vector<std::string> result;
+  const v1::Dump& dump = run.dump();
+  if (expected.panic_cpu && *expected.panic_cpu != dump.panic_cpu()) {
+    result.push_back(fmt::format("dump.panic_cpu is {}, not {}", dump.panic_cpu(), *expected.panic_cpu));
+  }
+  if (expected.cpus_with_registers && *expected.cpus_with_registers != dump.cpus_with_registers()) {
+    result.push_back(fmt::format("dump.cpus_with_registers is {}, not {}", dump.cpus_with_registers(),
+                                 *expected.cpus_with_registers));
+  }
+  const std::vector<std::uint32_t> missing(dump.missing_cpus().begin(), dump.missing_cpus().end());
+  if (expected.missing_cpus && *expected.missing_cpus != missing) {
+    result.push_back(fmt::format("dump.missing_cpus is [{}], not [{}]", fmt::join(missing, ", "),
+                                 fmt::join(*expected.missing_cpus, ", ")));
+  }
+  if (expected.log_contains && !dump.log_matched()) {
+    result.push_back(fmt::format("the dead kernel's log does not contain \"{}\"", *expected.log_contains));
+  }
+  return result;
+}
+
+}  // namespace
+
+v1::Outcome to_proto(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kDumped: return v1::OUTCOME_DUMPED;
+    case Outcome::kDumpIncomplete: return v1::OUTCOME_DUMP_INCOMPLETE;
+    case Outcome::kDumpInvalid: return v1::OUTCOME_DUMP_INVALID;
+    case Outcome::kCaptureFailed: return v1::OUTCOME_CAPTURE_FAILED;
+    case Outcome::kReset: return v1::OUTCOME_RESET;
+    case Outcome::kHung: return v1::OUTCOME_HUNG;
+    case Outcome::kNoPanic: return v1::OUTCOME_NO_PANIC;
+  }
+  return v1::OUTCOME_UNSPECIFIED;
+}
+
+void decide_verdict(const Expectation& expectation, v1::Run& run) {
+  run.set_expected_outcome(to_proto(expectation.outcome));
+  if (run.verdict() == v1::VERDICT_ERROR || run.verdict() == v1::VERDICT_SKIP) return;
+  std::vector<std::string> wrong;
+  if (run.outcome() != run.expected_outcome()) {
+    wrong.push_back(fmt::format("expected {}, but the outcome is {}{}", word(run.expected_outcome()),
+                                word(run.outcome()), run.detail().empty() ? "" : ": " + run.detail()));
+  }
+  // A dump proves nothing if the CPUs were not in the place that the scenario is about.
+  for (const auto& step : run.steps()) {
+    if (step.happened()) continue;
+    wrong.push_back(fmt::format("step {} was never reached ({})", step.number(), step.text()));
+    break;  // Those behind it were not waited for.
+  }
+  if (run.has_dump() && run.outcome() == run.expected_outcome()) {
+    std::ranges::move(dump_differences(expectation.dump, run), std::back_inserter(wrong));
+  }
+  run.set_verdict(wrong.empty() ? v1::VERDICT_PASS : v1::VERDICT_FAIL);
+  run.set_detail(fmt::format("{}", fmt::join(wrong, "; ")));
+}
+
+void set_undecided(const Error& error, v1::Run& run) {
+  run.set_verdict(error.kind() == ErrorKind::kUnsupported ? v1::VERDICT_SKIP : v1::VERDICT_ERROR);
+  run.set_detail(error.message());
+}
+
+}  // namespace panicroom::harness

@@ -1,0 +1,91 @@
+#include "harness/observer/verdict.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace panicroom::harness {
+namespace {
+
+using testing::HasSubstr;
+
+v1::Run run_with(v1::Outcome outcome, std::vector<bool> steps = {true}) {
+  v1::Run run;
+  run.set_outcome(outcome);
+  for (const bool happened : steps) {
+    auto& step = *run.add_steps();
+    step.set_number(static_cast<std::uint32_t>(run.steps_size()));
+    step.set_happened(happened);
+    step.set_text("a step");
+  }
+  return run;
+}
+
+TEST(Verdict, TheExpectedOutcomePasses) {
+  auto run = run_with(v1::OUTCOME_RESET);
+  decide_verdict({.outcome = Outcome::kReset, .dump = {}}, run);
+  EXPECT_EQ(run.verdict(), v1::VERDICT_PASS);
+  EXPECT_EQ(run.detail(), "");
+  EXPECT_EQ(run.expected_outcome(), v1::OUTCOME_RESET);
+}
+
+TEST(Verdict, AnyOtherOutcomeFailsAndSaysBoth) {
+  for (int value = v1::Outcome_MIN; value <= v1::Outcome_MAX; ++value) {
+    if (value == v1::OUTCOME_DUMPED) continue;
+    auto run = run_with(static_cast<v1::Outcome>(value));
+    run.set_detail("because");
+    decide_verdict({}, run);
+    EXPECT_EQ(run.verdict(), v1::VERDICT_FAIL) << v1::Outcome_Name(run.outcome());
+    EXPECT_THAT(run.detail(), HasSubstr("expected dumped"));
+    EXPECT_THAT(run.detail(), HasSubstr("because"));
+  }
+}
+
+TEST(Verdict, ADumpDoesNotPassWithoutItsSteps) {
+  auto run = run_with(v1::OUTCOME_DUMPED, {true, false, false});
+  decide_verdict({}, run);
+  EXPECT_EQ(run.verdict(), v1::VERDICT_FAIL);
+  EXPECT_THAT(run.detail(), HasSubstr("step 2 was never reached"));
+}
+
+TEST(Verdict, EachExpectationOfTheDumpCounts) {
+  v1::Run good = run_with(v1::OUTCOME_DUMPED);
+  good.mutable_dump()->set_panic_cpu(1);
+  good.mutable_dump()->set_cpus_with_registers(2);
+  good.mutable_dump()->set_log_matched(true);
+  const DumpExpectation all{
+      .panic_cpu = 1, .cpus_with_registers = 2, .missing_cpus = std::vector<std::uint32_t>{}, .log_contains = "x"};
+  auto run = good;
+  decide_verdict({.outcome = Outcome::kDumped, .dump = all}, run);
+  EXPECT_EQ(run.verdict(), v1::VERDICT_PASS) << run.detail();
+
+  const auto fails_with = [&](auto change, const std::string& named) {
+    auto changed = good;
+    change(*changed.mutable_dump());
+    decide_verdict({.outcome = Outcome::kDumped, .dump = all}, changed);
+    EXPECT_EQ(changed.verdict(), v1::VERDICT_FAIL);
+    EXPECT_THAT(changed.detail(), HasSubstr(named));
+  };
+  fails_with([](v1::Dump& dump) { dump.set_panic_cpu(0); }, "panic_cpu");
+  fails_with([](v1::Dump& dump) { dump.set_cpus_with_registers(1); }, "cpus_with_registers");
+  fails_with([](v1::Dump& dump) { dump.add_missing_cpus(1); }, "missing_cpus");
+  fails_with([](v1::Dump& dump) { dump.set_log_matched(false); }, "log");
+}
+
+TEST(Verdict, AFaultOfTheHarnessIsNeverTheGuests) {
+  auto run = run_with(v1::OUTCOME_DUMPED);
+  set_undecided(host_error("QEMU died"), run);
+  decide_verdict({}, run);
+  EXPECT_EQ(run.verdict(), v1::VERDICT_ERROR);
+  EXPECT_EQ(run.detail(), "QEMU died");
+}
+
+TEST(Verdict, AnUnmetRequirementIsASkip) {
+  v1::Run run;
+  set_undecided(unsupported("no such symbol"), run);
+  decide_verdict({}, run);
+  EXPECT_EQ(run.verdict(), v1::VERDICT_SKIP);
+  EXPECT_EQ(run.detail(), "no such symbol");
+}
+
+}  // namespace
+}  // namespace panicroom::harness

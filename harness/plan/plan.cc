@@ -1,0 +1,139 @@
+#include "harness/plan/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "agent/protocol/workloads.h"
+
+namespace panicroom::harness {
+namespace {
+
+using kernels::KernelImage;
+using kernels::NamedPoint;
+using kernels::PointSpec;
+using kernels::SymbolPoint;
+
+Result<PlannedPlace> place_of(const KernelImage& kernel, const PointSpec& spec) {
+  auto resolved = TRY(kernels::resolve(kernel, spec));
+  return PlannedPlace{std::move(resolved.at), resolved.condition};
+}
+
+Result<PlannedPlace> place_of_symbol(const KernelImage& kernel, std::string_view symbol) {
+  return place_of(kernel, PointSpec{SymbolPoint{std::string(symbol), 0}, std::string(symbol)});
+}
+
+Result<PlannedPlace> place_of_name(const KernelImage& kernel, std::string_view point) {
+  return place_of(kernel, PointSpec{NamedPoint{std::string(point)}, std::string(point)});
+}
+
+Result<PlannedPlace> plan_at(const Scenario& scenario, const KernelImage& kernel, VcpuId cpu, const At& at) {
+  if (std::holds_alternative<AtWorkload>(at)) {
+    const std::string& workload_name = scenario.workload.at(index(cpu));
+    const auto* workload = agent::find_workload(workload_name);
+    if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", workload_name);
+    return place_of_symbol(kernel, agent::point_symbol(*workload, cpu));
+  }
+  if (std::holds_alternative<AtNmi>(at)) return place_of_name(kernel, "nmi/entry");
+  if (const auto* point = std::get_if<AtPoint>(&at)) return place_of(kernel, point->spec);
+  return PlannedPlace{};
+}
+
+struct StagePoint {
+  StageKind kind;
+  std::string_view point;
+  bool required;
+};
+// A stage that is not required is left out on kernels that have no such place; its absence never makes a verdict.
+constexpr std::array kStagePoints = {
+    StagePoint{StageKind::kPanicEntered, "panic/entry", true},
+    StagePoint{StageKind::kOwnerElected, "panic/won", false},
+    StagePoint{StageKind::kOwnerElected, "nmi_panic/won", false},
+    StagePoint{StageKind::kStoppedByCrashNmi, "crash-stop/nmi", true},
+    StagePoint{StageKind::kStoppedByNmi, "stop/nmi", false},
+    StagePoint{StageKind::kStoppedByIrq, "stop/irq", false},
+    StagePoint{StageKind::kStoppedItself, "stop/self", false},
+    // The breakpoints must be gone before the capture kernel runs, whose code lies at addresses of its own.
+    StagePoint{StageKind::kJump, "kexec/jump", true},
+    StagePoint{StageKind::kResetBegun, "reset", false},
+};
+
+// "6.1.0-56-cloud-amd64" → {6, 1, 0}.
+std::array<int, 3> version_of(std::string_view release) {
+  std::array<int, 3> parts{};
+  const char* at = release.data();
+  const char* const end = at + release.size();
+  for (int& part : parts) {
+    const auto [next, error] = std::from_chars(at, end, part);
+    if (error != std::errc{} || next == end || *next != '.') break;
+    at = next + 1;
+  }
+  return parts;
+}
+
+Result<> check_requirements(const Requirements& requirements, const KernelImage& kernel) {
+  const auto version = version_of(kernel.release());
+  if (requirements.kernel_at_least && version < version_of(*requirements.kernel_at_least)) {
+    return unsupported("the scenario requires a kernel >= {}, and this is {}", *requirements.kernel_at_least,
+                       kernel.release());
+  }
+  if (requirements.kernel_below && version >= version_of(*requirements.kernel_below)) {
+    return unsupported("the scenario requires a kernel < {}, and this is {}", *requirements.kernel_below,
+                       kernel.release());
+  }
+  for (const auto& symbol : requirements.symbols) {
+    if (kernel.symbols().find(symbol).empty()) {
+      return unsupported("the scenario requires the symbol {}, which {} does not have", symbol, kernel.release());
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view name(StageKind kind) {
+  switch (kind) {
+    case StageKind::kPanicEntered: return "panic-entered";
+    case StageKind::kOwnerElected: return "owner-elected";
+    case StageKind::kCrashKexec: return "crash-kexec";
+    case StageKind::kStoppedByCrashNmi: return "stopped-by-crash-nmi";
+    case StageKind::kStoppedByNmi: return "stopped-by-nmi";
+    case StageKind::kStoppedByIrq: return "stopped-by-irq";
+    case StageKind::kStoppedItself: return "stopped-itself";
+    case StageKind::kJump: return "jump";
+    case StageKind::kResetBegun: return "reset-begun";
+  }
+  return "unknown";
+}
+
+Result<Plan> make_plan(const Scenario& scenario, const KernelImage& kernel) {
+  TRY(check_requirements(scenario.requires_, kernel));
+  Plan plan;
+  for (const Step& step : scenario.timeline) {
+    const std::string context = fmt::format("step {} ({})", step.number, step.text);
+    plan.steps.push_back(TRY_CONTEXT(context, plan_at(scenario, kernel, step.cpu, step.at)));
+    PlannedPlace until;
+    if (const auto* window = std::get_if<DoIrqsOff>(&step.action); window != nullptr && window->until) {
+      until = TRY_CONTEXT(context, plan_at(scenario, kernel, step.cpu, *window->until));
+    }
+    plan.untils.push_back(std::move(until));
+  }
+  for (const StagePoint& stage : kStagePoints) {
+    auto place = place_of_name(kernel, stage.point);
+    if (place) {
+      plan.stages.push_back({stage.kind, *std::move(place)});
+    } else if (stage.required) {
+      return std::move(place).error().with_context("the observer");
+    }
+  }
+  plan.stages.push_back({StageKind::kCrashKexec, TRY(place_of_symbol(kernel, "__crash_kexec"))});
+  if (std::ranges::find(scenario.unfix, Unfix::kPanicGate) != scenario.unfix.end()) {
+    plan.gate = TRY_CONTEXT("unfix: panic-gate", kernels::panic_gate(kernel)).after_exchange;
+  }
+  plan.panic = TRY(kernel.symbols().unique("panic")).address;
+  plan.pause_loop = TRY(kernels::pause_loop(kernel));
+  plan.icr_stores = TRY(kernels::icr_stores(kernel));
+  return plan;
+}
+
+}  // namespace panicroom::harness

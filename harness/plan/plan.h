@@ -1,0 +1,55 @@
+// A scenario on one kernel: every name in it turned into addresses, before anything boots.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "harness/scenario/scenario.h"
+#include "kernels/image/kernel_image.h"
+#include "kernels/points/resolver.h"
+
+namespace panicroom::harness {
+
+// An `at:` of this kernel. `at` is empty for events that are not places (ipi) and for Here.
+struct PlannedPlace {
+  std::vector<LinkAddress> at;
+  kernels::PointCondition condition = kernels::PointCondition::kAlways;
+};
+
+// A moment that the observer waits for in every run.
+enum class StageKind {
+  kPanicEntered,
+  kOwnerElected,
+  kCrashKexec,      // __crash_kexec() entered: on the way through oops, the first thing to be seen of the crash.
+  kStoppedByCrashNmi,
+  kStoppedByNmi,
+  kStoppedByIrq,
+  kStoppedItself,
+  kJump,
+  kResetBegun,
+};
+// The report's name of the stage: "panic-entered".
+std::string_view name(StageKind kind);
+
+struct PlannedStage {
+  StageKind kind;
+  PlannedPlace place;
+};
+
+struct Plan {
+  std::vector<PlannedPlace> steps;   // As scenario.timeline.
+  std::vector<PlannedPlace> untils;  // steps[n]'s irqs-off window's end, where it is a place.
+  std::vector<PlannedStage> stages;
+  std::optional<LinkAddress> gate;   // Where Unfix::kPanicGate acts.
+  LinkAddress panic;                 // Where an injected panic goes.
+  LinkAddress pause_loop;            // Where a CPU with interrupts off spins.
+  std::vector<kernels::IcrStoreSite> icr_stores;
+};
+
+// kUnsupported if this kernel lacks a place that the scenario names, or does not meet its `requires:`.
+Result<Plan> make_plan(const Scenario& scenario, const kernels::KernelImage& kernel);
+
+}  // namespace panicroom::harness

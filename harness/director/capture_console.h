@@ -1,0 +1,35 @@
+// Reads the console after the jump, for what only it tells of a capture kernel: that it started, that it panicked.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace panicroom::harness {
+
+// The text is the guest's: a line is cut at kMaxLine bytes, and nothing else is kept.
+class CaptureConsole {
+ public:
+  // What comes from here on is the capture kernel's.
+  void begin() { watching_ = true; }
+  [[nodiscard]] bool watching() const { return watching_; }
+  void feed(std::string_view bytes);
+
+  [[nodiscard]] bool entered() const { return entered_; }
+  [[nodiscard]] bool panicked() const { return !panic_line_.empty(); }
+  // The line that says why.
+  [[nodiscard]] const std::string& panic_line() const { return panic_line_; }
+  // The last whole line that is not empty.
+  [[nodiscard]] const std::string& last_line() const { return last_line_; }
+
+ private:
+  static constexpr std::size_t kMaxLine = 512;
+  void take_line();
+
+  bool watching_ = false;
+  bool entered_ = false;
+  std::string line_;
+  std::string last_line_;
+  std::string panic_line_;
+};
+
+}  // namespace panicroom::harness

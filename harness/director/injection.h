@@ -1,0 +1,45 @@
+// What a step does to a vCPU, as changes of its registers and memory: the same on every engine.
+// All of them need a stopped machine, and leave it stopped.
+#pragma once
+
+#include <string_view>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "harness/observer/running_kernel.h"
+#include "hypervisor/machine.h"
+
+namespace panicroom::harness {
+
+// The vCPU calls panic("%s", message) where it stands, as if the instruction at RIP had been preceded by the call: the
+// return address is its present RIP. The CPU must be in kernel mode (kInvalidInput).
+Result<> inject_panic(hypervisor::Machine& machine, VcpuId vcpu, Gva panic, std::string_view message);
+
+// The vCPU calls address 0 in kernel mode: the kernel sees a NULL pointer dereference in an instruction fetch.
+Result<> inject_oops(hypervisor::Machine& machine, VcpuId vcpu);
+
+// The vCPU goes on behind the instruction at RIP without executing it.
+Result<> skip_instruction(hypervisor::Machine& machine, VcpuId vcpu);
+
+// An interrupts-off window: the vCPU spins at `loop` with IF clear until close() puts it back.
+class IrqsOffWindow {
+ public:
+  static Result<IrqsOffWindow> open(hypervisor::Machine& machine, VcpuId vcpu, Gva loop);
+
+  [[nodiscard]] VcpuId vcpu() const { return vcpu_; }
+  [[nodiscard]] Gva loop() const { return loop_; }
+  // The vCPU must stand in the loop, as at a breakpoint there: then it goes on as before the window. An NMI handler that
+  // it has gone into meanwhile has to be left first.
+  Result<> close(hypervisor::Machine& machine);
+
+ private:
+  IrqsOffWindow(VcpuId vcpu, Gva loop, std::uint64_t rip, std::uint64_t rflags)
+      : vcpu_(vcpu), loop_(loop), rip_(rip), rflags_(rflags) {}
+
+  VcpuId vcpu_;
+  Gva loop_;
+  std::uint64_t rip_;
+  std::uint64_t rflags_;
+};
+
+}  // namespace panicroom::harness

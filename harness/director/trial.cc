@@ -1,0 +1,359 @@
+#include "harness/director/trial.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "agent/protocol/frame.h"
+#include "harness/director/agent_log.h"
+#include "harness/director/capture_console.h"
+#include "harness/director/heartbeats.h"
+#include "harness/director/timeline.h"
+#include "harness/observer/dump_judge.h"
+#include "harness/observer/journal.h"
+#include "harness/observer/places.h"
+#include "harness/observer/stage_observer.h"
+#include "harness/observer/verdict.h"
+
+namespace panicroom::harness {
+namespace {
+
+using hypervisor::Clock;
+using hypervisor::Event;
+using hypervisor::Machine;
+
+// A crash in which nothing has been heard for this long is looked at: is there a CPU left that can go on?
+constexpr auto kSilence = std::chrono::seconds(2);
+// How long the engine may take to stop a machine that it was asked to stop.
+constexpr auto kPauseLimit = std::chrono::seconds(30);
+// A capture kernel that was heard within this time is working: its trial gets more time, up to kMaxStretch timeouts.
+constexpr auto kWorking = std::chrono::seconds(10);
+constexpr int kMaxStretch = 3;
+
+class Trial {
+ public:
+  Trial(const TrialSetup& setup, v1::Run& run)
+      : setup_(setup),
+        machine_(setup.machine),
+        journal_(run, setup.sinks.stage),
+        timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, journal_),
+        observer_(setup.machine, setup.plan, setup.kernel, journal_),
+        frames_(agent::FrameDecoder::Start::kMidStream) {}
+
+  Result<> run();
+  // Leaves the machine as it was found, for the next trial.
+  Result<> clean_up();
+
+ private:
+  Result<> dispatch(const Event& event);
+  Result<> on_breakpoint(const hypervisor::BreakpointHit& hit);
+  Result<> on_ipi(const hypervisor::Ipi& ipi);
+  Result<> on_output(const hypervisor::Output& output);
+  void on_message(const agent::v1::Message& message);
+  void on_reset(std::string_view how);
+  Result<> on_deadline();
+  Result<> on_jump();
+  Result<> override_gate(const hypervisor::BreakpointHit& hit, hypervisor::Registers registers);
+  Result<> watch_ipis_if_wanted();
+  Result<> resume();
+  Result<> stop();
+  Result<bool> nobody_can_go_on();
+  [[nodiscard]] Clock::time_point next_deadline() const;
+  void decide(Outcome outcome, std::string detail = {});
+  // Decided as soon as the machine has been stopped and it is known where every CPU is.
+  void decide_with_places(Outcome outcome, std::string detail);
+  Result<> settle();
+  void take_places();
+
+  const TrialSetup& setup_;
+  Machine& machine_;
+  Journal journal_;
+  Timeline timeline_;
+  StageObserver observer_;
+  DumpJudge judge_;
+  agent::FrameDecoder frames_;
+  Heartbeats heartbeats_;
+  CaptureConsole capture_console_;
+  std::optional<hypervisor::BreakpointId> gate_;
+  bool running_ = false;
+  bool watching_ipis_ = false;
+  bool decided_ = false;
+  std::optional<std::pair<Outcome, std::string>> unsettled_;
+  Clock::time_point last_heard_;
+  Clock::time_point limit_;
+};
+
+void Trial::decide(Outcome outcome, std::string detail) {
+  if (decided_) return;
+  decided_ = true;
+  journal_.run().set_outcome(to_proto(outcome));
+  journal_.run().set_detail(std::move(detail));
+}
+
+void Trial::take_places() {
+  journal_.run().clear_places();
+  for (auto& place : places(machine_, setup_.kernel, setup_.capture, observer_.jumped())) {
+    *journal_.run().add_places() = std::move(place);
+  }
+}
+
+void Trial::decide_with_places(Outcome outcome, std::string detail) {
+  if (!unsettled_) unsettled_.emplace(outcome, std::move(detail));
+}
+
+Result<> Trial::settle() {
+  if (decided_ || !unsettled_) return {};
+  TRY(stop());
+  if (decided_) return {};  // What came while it was being stopped has decided otherwise.
+  take_places();
+  decide(unsettled_->first, std::move(unsettled_->second));
+  return {};
+}
+
+Result<> Trial::resume() {
+  bool anybody = false;
+  for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) anybody |= !machine_.held(VcpuId{cpu});
+  if (!anybody) return invalid_input("every CPU is held, and no step is left that could release one");
+  TRY(machine_.resume());
+  running_ = true;
+  return {};
+}
+
+Result<> Trial::stop() {
+  if (!running_) return {};
+  TRY(machine_.pause());
+  const auto limit = Clock::now() + kPauseLimit;
+  while (running_) {
+    const Event event = machine_.next_event(limit);
+    if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) return host_error("the machine does not stop");
+    TRY(dispatch(event));
+  }
+  return {};
+}
+
+Result<> Trial::watch_ipis_if_wanted() {
+  if (watching_ipis_ || observer_.jumped()) return {};
+  if (!observer_.crashing() && setup_.scenario.stop_ipi.empty() && !timeline_.waits_for_ipi()) return {};
+  std::vector<hypervisor::IcrStore> sites;
+  for (const auto& site : setup_.plan.icr_stores) {
+    sites.push_back({setup_.kernel.running(site.at), site.value, site.length});
+  }
+  TRY(machine_.watch_ipis(sites, setup_.scenario.stop_ipi));
+  watching_ipis_ = true;
+  return {};
+}
+
+Result<> Trial::run() {
+  last_heard_ = journal_.start();
+  limit_ = journal_.start() + setup_.scenario.timeout;
+  TRY(observer_.arm());
+  if (setup_.plan.gate) gate_ = TRY(machine_.add_breakpoint(setup_.kernel.running(*setup_.plan.gate), {}));
+  TRY(timeline_.begin());
+  while (!decided_) {
+    if (!running_) {
+      TRY(watch_ipis_if_wanted());
+      TRY(resume());
+    }
+    TRY(dispatch(machine_.next_event(next_deadline())));
+    TRY(settle());
+  }
+  return {};
+}
+
+Result<> Trial::clean_up() {
+  TRY(stop());
+  TRY(timeline_.disarm());
+  TRY(observer_.disarm());
+  if (gate_) TRY(machine_.remove_breakpoint(*gate_));
+  if (watching_ipis_) TRY(machine_.unwatch_ipis());
+  for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) machine_.set_held(VcpuId{cpu}, false);
+  return {};
+}
+
+Clock::time_point Trial::next_deadline() const {
+  Clock::time_point next = limit_;
+  if (observer_.crashing() && !observer_.jumped()) next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
+  if (const auto window = timeline_.next_deadline()) next = std::min(next, *window);
+  return next;
+}
+
+Result<> Trial::dispatch(const Event& event) {
+  if (hypervisor::stops(event)) running_ = false;
+  if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return lost->reason;
+  if (decided_) return {};
+  if (const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event)) return on_breakpoint(*hit);
+  if (const auto* sent = std::get_if<hypervisor::IpiSent>(&event)) return on_ipi(sent->ipi);
+  if (const auto* output = std::get_if<hypervisor::Output>(&event)) return on_output(*output);
+  if (std::holds_alternative<hypervisor::GuestReset>(event)) on_reset("the machine was reset");
+  if (std::holds_alternative<hypervisor::GuestShutdown>(event)) on_reset("the machine powered itself off");
+  if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) return on_deadline();
+  if (std::holds_alternative<hypervisor::Cancelled>(event)) return Error(ErrorKind::kCancelled, "cancelled");
+  return {};
+}
+
+Result<> Trial::on_breakpoint(const hypervisor::BreakpointHit& hit) {
+  const auto registers = TRY(machine_.registers(hit.vcpu));
+  if (registers.rip != hit.at.value) {
+    return host_error("CPU {} was reported at {:#x} but stands at {:#x}", hit.vcpu, hit.at.value, registers.rip);
+  }
+  last_heard_ = Clock::now();
+  if (hit.id == gate_) return override_gate(hit, registers);
+  if (!TRY(timeline_.on_breakpoint(hit, registers))) {
+    const bool reset_had_begun = observer_.reset_begun();
+    TRY(observer_.on_breakpoint(hit, registers));
+    if (observer_.reset_begun() && !reset_had_begun) take_places();
+  }
+  if (observer_.jumped() && !capture_console_.watching()) return on_jump();
+  return {};
+}
+
+// The CPU that lost the compare-and-exchange on panic_cpu goes on as if it had won: the zero flag is what the exchange
+// says, EAX what it found there, and PANIC_CPU_INVALID is -1 (kernel/panic.c).
+Result<> Trial::override_gate(const hypervisor::BreakpointHit& hit, hypervisor::Registers registers) {
+  const bool won = holds(kernels::PointCondition::kZeroFlagSet, registers);
+  const bool owner_already = static_cast<std::uint32_t>(registers.rax) == index(hit.vcpu);  // From nmi_panic().
+  if (won || owner_already) return {};
+  registers.rflags |= hypervisor::kRflagsZf;
+  registers.rax = 0xffffffffU;
+  journal_.stage("gate-overridden", hit.vcpu, "unfix: panic-gate");
+  return machine_.set_registers(hit.vcpu, registers);
+}
+
+Result<> Trial::on_jump() {
+  // From here on other code runs at other addresses: every breakpoint would be a trap for the innocent.
+  TRY(timeline_.disarm());
+  TRY(observer_.disarm());
+  if (gate_) TRY(machine_.remove_breakpoint(*gate_));
+  gate_.reset();
+  if (watching_ipis_) TRY(machine_.unwatch_ipis());
+  watching_ipis_ = false;
+  capture_console_.begin();
+  last_heard_ = Clock::now();
+  return {};
+}
+
+Result<> Trial::on_ipi(const hypervisor::Ipi& ipi) {
+  journal_.ipi(ipi);
+  return timeline_.on_ipi(ipi);
+}
+
+Result<> Trial::on_output(const hypervisor::Output& output) {
+  last_heard_ = Clock::now();
+  if (output.stream == hypervisor::Stream::kConsole) {
+    setup_.sinks.console(output.bytes);
+    capture_console_.feed(output.bytes);
+    if (capture_console_.entered()) journal_.stage("capture-entered");
+    if (capture_console_.panicked()) {
+      decide_with_places(Outcome::kCaptureFailed, "the capture kernel panicked: " + capture_console_.panic_line());
+    }
+    return {};
+  }
+  for (const auto& received : frames_.feed(as_bytes(output.bytes))) {
+    if (const auto* error = std::get_if<agent::ProtocolError>(&received)) {
+      // A crash may cut a message in two; what matters comes from the capture kernel's agent, and is checked there.
+      setup_.sinks.agent_log(agent::describe(*error));
+      continue;
+    }
+    const auto& message = std::get<agent::v1::Message>(received);
+    setup_.sinks.agent_log(describe(message));
+    if (!decided_) on_message(message);
+  }
+  return {};
+}
+
+void Trial::on_message(const agent::v1::Message& message) {
+  using agent::v1::Message;
+  if (!observer_.jumped()) {
+    if (message.kind_case() == Message::kHeartbeat) {
+      heartbeats_.take(message.heartbeat(), Clock::now(), timeline_.complete() && !observer_.crashing());
+      if (heartbeats_.calm()) decide(Outcome::kNoPanic, "the timeline was carried out, and the kernel goes on working");
+    }
+    return;
+  }
+  if (message.kind_case() == Message::kHello && message.hello().mode() == agent::v1::MODE_CAPTURE) {
+    journal_.stage("capture-entered");
+    journal_.stage("capture-userspace");
+  }
+  if (message.kind_case() == Message::kFailed) {
+    decide_with_places(Outcome::kCaptureFailed, "the capture kernel's agent: " + message.failed().text());
+    return;
+  }
+  judge_.take(message);
+  if (judge_.opened()) journal_.stage("vmcore-opened");
+  if (!judge_.finished()) return;
+  journal_.stage("dump-verified");
+  auto finding = judge_.judge(observer_.truth(), setup_.scenario.expect.dump);
+  *journal_.run().mutable_dump() = std::move(finding.dump);
+  decide(finding.outcome, std::move(finding.detail));
+}
+
+void Trial::on_reset(std::string_view how) {
+  journal_.stage("reset");
+  if (!observer_.jumped()) {
+    decide(Outcome::kReset, fmt::format("{} without a dump", how));
+  } else {
+    decide(Outcome::kCaptureFailed,
+           fmt::format("{} {}", how,
+                       capture_console_.entered() ? "while the capture kernel ran: " + capture_console_.last_line()
+                                                  : "after the jump, before the capture kernel said anything"));
+  }
+}
+
+Result<bool> Trial::nobody_can_go_on() {
+  for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) {
+    if (machine_.held(VcpuId{cpu})) continue;
+    const auto registers = TRY(machine_.registers(VcpuId{cpu}));
+    if ((registers.rflags & hypervisor::kRflagsIf) != 0 || !TRY(machine_.halted(VcpuId{cpu}))) return false;
+  }
+  return true;
+}
+
+Result<> Trial::on_deadline() {
+  const auto now = Clock::now();
+  if (const auto window = timeline_.next_deadline(); window && *window <= now) {
+    TRY(stop());
+    return timeline_.on_time(now);
+  }
+  if (now >= limit_) {
+    if (observer_.jumped() && now - last_heard_ < kWorking) {
+      if (now - journal_.start() < kMaxStretch * setup_.scenario.timeout) {
+        limit_ = now + kWorking;
+        return {};
+      }
+      return host_error("the capture kernel still works after {} times the scenario's timeout: this host is too slow",
+                        kMaxStretch);
+    }
+    const auto seconds = std::chrono::duration<double>(now - journal_.start()).count();
+    if (observer_.jumped()) {
+      decide_with_places(
+          Outcome::kCaptureFailed,
+          fmt::format("nothing more came from the capture kernel in {:.0f} s; its last line: {}", seconds,
+                      capture_console_.entered() ? capture_console_.last_line() : "none"));
+    } else if (!observer_.crashing() && heartbeats_.seen_lately(now)) {
+      decide_with_places(Outcome::kNoPanic, fmt::format("no panic in {:.0f} s", seconds));
+    } else {
+      decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s", seconds));
+    }
+    return {};
+  }
+  // Silence in a crash. A CPU that halts with interrupts off waits for an NMI, and nobody is left to send one.
+  if (!observer_.crashing() || observer_.jumped() || now - last_heard_ < kSilence) return {};
+  TRY(stop());
+  if (decided_ || observer_.jumped()) return {};
+  if (TRY(nobody_can_go_on())) {
+    take_places();
+    decide(Outcome::kHung, "every CPU that may run has halted with interrupts off");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> run_trial(const TrialSetup& setup, v1::Run& run) {
+  Trial trial(setup, run);
+  auto result = trial.run();
+  auto cleaned = trial.clean_up();
+  if (!result) return result;
+  return cleaned;
+}
+
+}  // namespace panicroom::harness

@@ -1,0 +1,38 @@
+// One trial: a restored machine is driven through a scenario's timeline until it is decided what the guest did.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string_view>
+
+#include "base/result.h"
+#include "harness/observer/running_kernel.h"
+#include "harness/plan/plan.h"
+#include "harness/scenario/scenario.h"
+#include "hypervisor/machine.h"
+#include "panicroom/v1/report.pb.h"
+
+namespace panicroom::harness {
+
+// Where the trial's bytes go, as they come. Called from the thread that runs the trial.
+struct TrialSinks {
+  std::function<void(std::string_view)> console;
+  std::function<void(std::string_view)> agent_log;  // One line of text for each message.
+  std::function<void(std::string_view)> stage;
+};
+
+struct TrialSetup {
+  hypervisor::Machine& machine;  // Stopped, armed, no breakpoints, nobody held.
+  const Scenario& scenario;
+  const Plan& plan;
+  const RunningKernel& kernel;
+  const kernels::KernelImage& capture;
+  TrialSinks sinks;
+};
+
+// Fills outcome, detail, stages, steps, ipis, places and dump of `run`, but no verdict. An error means that the trial
+// could not be carried out; what was seen until then stands in `run`. Leaves the machine stopped if it lives, its
+// breakpoints and holds gone.
+Result<> run_trial(const TrialSetup& setup, v1::Run& run);
+
+}  // namespace panicroom::harness

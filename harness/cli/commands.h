@@ -1,0 +1,47 @@
+// The subcommands of the command line: each takes its parsed options and gives the process's exit status.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace panicroom::cli {
+
+// What `run` promises (see docs/command-line.md); the other commands use 0, 2 and 3 in the same sense.
+enum ExitStatus : int {
+  kSuccess = 0,
+  kSomeFailed = 1,
+  kWrongInput = 2,     // The command line or a scenario is wrong.
+  kHarnessError = 3,   // Some verdict is error, or the host could not do what was asked.
+  kInterrupted = 130,  // Ctrl-C, as shells have it: 128 + SIGINT.
+};
+
+struct RunOptions {
+  std::vector<std::filesystem::path> scenarios;
+  std::vector<std::string> kernels;  // Empty: the host's own suite, cloud-amd64.
+  std::optional<std::string> capture_kernel;
+  std::string engine = "auto";
+  std::uint32_t repeat = 1;
+  std::uint32_t jobs = 1;
+  std::filesystem::path out;  // Empty: panicroom-out/TIME.
+  std::optional<std::filesystem::path> json;
+  std::optional<std::filesystem::path> junit;
+  std::optional<std::filesystem::path> ktap;
+};
+
+int run(const RunOptions& options);
+int check(const std::vector<std::filesystem::path>& scenarios);
+int doctor();
+int kernels_list();
+int kernels_fetch(const std::vector<std::string>& references, bool print_path);
+int kernels_inspect(const std::string& reference);
+int report(const std::filesystem::path& folder);
+
+// Prints "panicroom: error: MESSAGE" to stderr and gives the exit status that the error's kind calls for.
+int fail(const Error& error);
+
+}  // namespace panicroom::cli

@@ -1,0 +1,83 @@
+// panicroom's command line: options in, a command out. What the commands do stands in *_command.cc.
+#include <CLI/CLI.hpp>
+
+#include "harness/cli/commands.h"
+
+namespace panicroom::cli {
+namespace {
+
+void add_run(CLI::App& app, RunOptions& options, int& status) {
+  auto* command = app.add_subcommand("run", "Run scenarios and say what each kernel did");
+  command->add_option("PATH", options.scenarios, "Scenario files, or folders of them")->required();
+  command->add_option("--kernel", options.kernels, "A kernel under test; may be given several times")
+      ->type_name("REF")
+      ->expected(1);
+  command->add_option("--capture-kernel", options.capture_kernel, "The capture kernel, if not the kernel under test")
+      ->type_name("REF");
+  command->add_option("--engine", options.engine, "What runs the guests")
+      ->check(CLI::IsMember({"auto", "kvm", "qemu"}))
+      ->capture_default_str();
+  command->add_option("--repeat", options.repeat, "Trials of each scenario")
+      ->check(CLI::Range(1u, 100'000u))
+      ->capture_default_str();
+  command->add_option("--jobs", options.jobs, "Machines at a time")->check(CLI::Range(1u, 256u))->capture_default_str();
+  command->add_option("--out", options.out, "Folder for logs and report.json")->type_name("DIR");
+  command->add_option("--json", options.json, "Write the report as JSON")->type_name("FILE");
+  command->add_option("--junit", options.junit, "Write the report as JUnit XML")->type_name("FILE");
+  command->add_option("--ktap", options.ktap, "Write the report as KTAP")->type_name("FILE");
+  command->callback([&] { status = run(options); });
+}
+
+void add_kernels(CLI::App& app, std::vector<std::string>& references, bool& print_path, int& status) {
+  auto* command = app.add_subcommand("kernels", "List, fetch and inspect kernels");
+  command->require_subcommand(1);
+  command->add_subcommand("list", "The kernels in the cache")->callback([&] { status = kernels_list(); });
+  auto* fetch = command->add_subcommand("fetch", "Fetch kernels into the cache");
+  fetch->add_option("REF", references, "What to fetch; nothing: the default kernel");
+  fetch->add_flag("--print-path", print_path, "Print the image's path, and nothing else, on standard output");
+  fetch->callback([&] { status = kernels_fetch(references, print_path); });
+  auto* inspect = command->add_subcommand("inspect", "What is known of a kernel, and where its points lie");
+  inspect->add_option("REF", references, "The kernel")->required()->expected(1);
+  inspect->callback([&] { status = kernels_inspect(references.front()); });
+}
+
+int main_with(int argc, char** argv) {
+  CLI::App app{"Puts CPUs in the worst possible place while a Linux kernel panics, and proves whether kdump still "
+               "produces a dump.",
+               "panicroom"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", PANICROOM_VERSION);
+  int status = kSuccess;
+
+  RunOptions run_options;
+  add_run(app, run_options, status);
+
+  std::vector<std::filesystem::path> paths;
+  auto* check_command = app.add_subcommand("check", "Report every mistake in scenario files, and run nothing");
+  check_command->add_option("PATH", paths, "Scenario files, or folders of them")->required();
+  check_command->callback([&] { status = check(paths); });
+
+  app.add_subcommand("doctor", "Measure what this host can do")->callback([&] { status = doctor(); });
+
+  std::vector<std::string> references;
+  bool print_path = false;
+  add_kernels(app, references, print_path, status);
+
+  std::filesystem::path folder;
+  auto* report_command = app.add_subcommand("report", "Show the report of an earlier run again");
+  report_command->add_option("DIR", folder, "The run's --out folder")->required();
+  report_command->callback([&] { status = report(folder); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int cli_status = app.exit(error);
+    return cli_status == 0 ? kSuccess : kWrongInput;
+  }
+  return status;
+}
+
+}  // namespace
+}  // namespace panicroom::cli
+
+int main(int argc, char** argv) { return panicroom::cli::main_with(argc, argv); }

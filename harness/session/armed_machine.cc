@@ -1,0 +1,182 @@
+#include "harness/session/armed_machine.h"
+
+#include <optional>
+
+#include "agent/initramfs/initramfs.h"
+#include "agent/protocol/config.h"
+#include "agent/protocol/frame.h"
+#include "base/file.h"
+#include "harness/director/agent_log.h"
+#include "harness/director/capture_console.h"
+#include "harness/session/kernel_cmdline.h"
+#include "harness/session/log_file.h"
+#include "kernels/image/kaslr.h"
+
+namespace panicroom::harness {
+namespace {
+
+using hypervisor::Clock;
+using hypervisor::Event;
+using hypervisor::Machine;
+
+// Ten times what a boot takes on a slow host under emulation: long enough to be no opinion on the host's speed.
+constexpr auto kBootLimit = std::chrono::minutes(5);
+constexpr auto kPauseLimit = std::chrono::seconds(30);
+constexpr auto kSnapshotName = "armed";
+
+Result<std::filesystem::path> write_initramfs(const MachineRecipe& recipe, const std::filesystem::path& directory) {
+  agent::Config config;
+  for (std::uint32_t cpu = 0; cpu < recipe.workload.size(); ++cpu) {
+    const auto* workload = agent::find_workload(recipe.workload[cpu]);
+    if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", recipe.workload[cpu]);
+    config.workloads.push_back({VcpuId{cpu}, workload});
+  }
+  config.capture_command_line = capture_cmdline();
+  const auto capture_kernel = TRY(read_file(recipe.capture->path()));
+  const auto capture_initrd = TRY(agent::capture_initramfs());
+  const auto initramfs = TRY(agent::first_initramfs(
+      {.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd}));
+  auto path = directory / "initramfs";
+  TRY(write_file(path, initramfs));
+  return path;
+}
+
+// What a boot came to: armed, or why not.
+struct Boot {
+  bool armed = false;
+  std::optional<std::string> refusal;  // The agent's own words.
+  std::string end;                     // How it ended, if neither.
+  CaptureConsole console;              // Its last line says how far the boot came.
+};
+
+// Runs the machine until the boot is decided. The machine may be running when this returns.
+Result<Boot> watch_boot(Machine& machine, LogFile& console_log, LogFile& agent_log) {
+  Boot boot;
+  boot.console.begin();
+  agent::FrameDecoder frames;
+  const auto limit = Clock::now() + kBootLimit;
+  TRY(machine.resume());
+  while (true) {
+    const Event event = machine.next_event(limit);
+    if (const auto* output = std::get_if<hypervisor::Output>(&event)) {
+      if (output->stream == hypervisor::Stream::kConsole) {
+        console_log.write(output->bytes);
+        boot.console.feed(output->bytes);
+        continue;
+      }
+      for (const auto& received : frames.feed(as_bytes(output->bytes))) {
+        const auto* message = std::get_if<agent::v1::Message>(&received);
+        agent_log.write(message ? describe(*message) : agent::describe(std::get<agent::ProtocolError>(received)));
+        agent_log.write("\n");
+        if (message == nullptr) continue;
+        if (message->kind_case() == agent::v1::Message::kFailed) boot.refusal = message->failed().text();
+        if (message->kind_case() == agent::v1::Message::kArmed) boot.armed = true;
+      }
+      if (boot.armed || boot.refusal) return boot;
+      continue;
+    }
+    if (std::holds_alternative<hypervisor::Cancelled>(event)) return Error(ErrorKind::kCancelled, "cancelled");
+    if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) {
+      boot.end = lost->reason.message();
+    } else if (std::holds_alternative<hypervisor::GuestReset>(event)) {
+      boot.end = "the machine was reset";
+    } else if (std::holds_alternative<hypervisor::GuestShutdown>(event)) {
+      boot.end = "the machine powered itself off";
+    } else if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) {
+      boot.end = fmt::format("not armed after {} minutes", kBootLimit.count());
+    } else {
+      boot.end = "the machine stopped by itself";
+    }
+    return boot;
+  }
+}
+
+Result<> stop(Machine& machine, LogFile& console_log) {
+  TRY(machine.pause());
+  const auto limit = Clock::now() + kPauseLimit;
+  while (true) {
+    const Event event = machine.next_event(limit);
+    if (const auto* output = std::get_if<hypervisor::Output>(&event)) {
+      if (output->stream == hypervisor::Stream::kConsole) console_log.write(output->bytes);
+      continue;
+    }
+    if (std::holds_alternative<hypervisor::Paused>(event)) return {};
+    if (std::holds_alternative<hypervisor::Cancelled>(event)) return Error(ErrorKind::kCancelled, "cancelled");
+    if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return lost->reason;
+    return host_error("the armed machine could not be stopped");
+  }
+}
+
+// With page-table isolation the kernel can only be read from kernel mode; every workload enters it before long.
+constexpr int kMaxStepsToKernelMode = 20'000;
+
+Result<KaslrSlide> find_slide(Machine& machine, const kernels::KernelImage& image) {
+  constexpr VcpuId kVcpu{0};
+  for (int steps = 0; hypervisor::cpl(TRY(machine.registers(kVcpu))) != 0; ++steps) {
+    if (steps == kMaxStepsToKernelMode) return host_error("CPU {} does not enter the kernel", kVcpu);
+    TRY(machine.step(kVcpu));
+  }
+  return kernels::find_kaslr_slide(
+      image, [&](Gva at, std::span<std::byte> into) { return machine.read_memory(kVcpu, at, into); });
+}
+
+}  // namespace
+
+ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel,
+                           std::chrono::nanoseconds boot_time)
+    : machine_(std::move(machine)), attachment_(cancellation, *machine_), kernel_(kernel), boot_time_(boot_time) {}
+
+Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& recipe, const BootOptions& options) {
+  auto first = try_boot(recipe, options, 1);
+  if (first || first.error().kind() != ErrorKind::kHost) return first;
+  auto second = try_boot(recipe, options, 2);
+  if (second || second.error().kind() != ErrorKind::kHost) return second;
+  return std::move(second).error().with_context(fmt::format(
+      "{} did not boot to the armed state in two attempts (logs in {})", recipe.kernel->release(),
+      options.log_directory.native()));
+}
+
+Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe& recipe, const BootOptions& options,
+                                                             int attempt) {
+  const auto started = Clock::now();
+  options.on_stage(attempt == 1 ? "booting" : "booting again");
+  auto console_log = TRY(LogFile::create(options.log_directory / fmt::format("boot-{}.console.log", attempt)));
+  auto agent_log = TRY(LogFile::create(options.log_directory / fmt::format("boot-{}.agent.log", attempt)));
+
+  hypervisor::MachineConfig config;
+  config.directory = options.directory / fmt::format("boot-{}", attempt);
+  TRY(make_directories(config.directory));
+  config.name = config.directory.parent_path().filename().native() + fmt::format("-{}", attempt);
+  config.vcpus = recipe.machine.vcpus;
+  config.memory_bytes = recipe.machine.memory_bytes;
+  config.pin = recipe.machine.pin;
+  config.kernel = recipe.kernel->path();
+  config.initramfs = TRY(write_initramfs(recipe, config.directory));
+  config.cmdline = first_cmdline(recipe.machine, recipe.extra_cmdline);
+
+  auto machine = TRY(options.factory(config));
+  {
+    const Cancellation::Attachment attachment(options.cancellation, *machine);
+    const Boot boot = TRY(watch_boot(*machine, console_log, agent_log));
+    if (boot.refusal) return invalid_input("{} cannot be armed: {}", recipe.kernel->release(), *boot.refusal);
+    if (!boot.armed) {
+      return host_error("{}; the console's last line: {}", boot.end,
+                        boot.console.last_line().empty() ? "none" : boot.console.last_line());
+    }
+    options.on_stage("armed");
+    TRY(stop(*machine, console_log));
+    const auto slide = TRY_CONTEXT("finding the KASLR slide", find_slide(*machine, *recipe.kernel));
+    options.on_stage("snapshot");
+    TRY(machine->snapshot(kSnapshotName));
+    TRY(console_log.status());
+    TRY(agent_log.status());
+    // The attachment ends here and begins again in the ArmedMachine: a request in between is seen there.
+    const RunningKernel kernel(*recipe.kernel, slide);
+    return std::unique_ptr<ArmedMachine>(
+        new ArmedMachine(std::move(machine), options.cancellation, kernel, Clock::now() - started));
+  }
+}
+
+Result<> ArmedMachine::restore() { return machine_->restore(kSnapshotName); }
+
+}  // namespace panicroom::harness

@@ -1,0 +1,66 @@
+// One boot, many trials: a machine that was booted until its kdump was armed, and a snapshot of that moment.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "harness/observer/running_kernel.h"
+#include "harness/scenario/scenario.h"
+#include "harness/session/cancellation.h"
+#include "hypervisor/machine.h"
+#include "kernels/image/kernel_image.h"
+
+namespace panicroom::harness {
+
+using MachineFactory =
+    std::function<Result<std::unique_ptr<hypervisor::Machine>>(const hypervisor::MachineConfig& config)>;
+
+// What trials must have in common to share a machine.
+struct MachineRecipe {
+  const kernels::KernelImage* kernel = nullptr;   // Outlives every machine made of it; so does the next.
+  const kernels::KernelImage* capture = nullptr;
+  MachineSpec machine;
+  std::vector<std::string> workload;
+  std::string extra_cmdline;
+
+  friend bool operator==(const MachineRecipe&, const MachineRecipe&) = default;
+};
+
+struct BootOptions {
+  MachineFactory factory;
+  std::filesystem::path directory;  // Private to this machine; made if it is not there.
+  std::filesystem::path log_directory;
+  Cancellation& cancellation;
+  std::function<void(std::string_view stage)> on_stage;
+};
+
+class ArmedMachine {
+ public:
+  // Boots until the agent says "armed", finds the KASLR slide, takes the snapshot. A boot that ends without a word of the
+  // agent's is tried once more, because this happens to hosts (kHost if it happens twice). If the agent says why it cannot
+  // arm kdump, that is the error at once: kInvalidInput, since the kernel, its command line or crashkernel= is to blame.
+  static Result<std::unique_ptr<ArmedMachine>> boot(const MachineRecipe& recipe, const BootOptions& options);
+
+  // Back to the moment of the snapshot, stopped, with nobody held.
+  Result<> restore();
+
+  [[nodiscard]] hypervisor::Machine& machine() { return *machine_; }
+  [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }
+  [[nodiscard]] std::chrono::nanoseconds boot_time() const { return boot_time_; }
+
+ private:
+  ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel,
+               std::chrono::nanoseconds boot_time);
+  static Result<std::unique_ptr<ArmedMachine>> try_boot(const MachineRecipe& recipe, const BootOptions& options,
+                                                        int attempt);
+
+  std::unique_ptr<hypervisor::Machine> machine_;
+  Cancellation::Attachment attachment_;
+  RunningKernel kernel_;
+  std::chrono::nanoseconds boot_time_;
+};
+
+}  // namespace panicroom::harness

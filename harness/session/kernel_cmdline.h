@@ -1,0 +1,15 @@
+// The command lines of both kernels: what panicroom itself needs on them, and why.
+#pragma once
+
+#include <string>
+
+#include "harness/scenario/scenario.h"
+
+namespace panicroom::harness {
+
+// Of the kernel under test; the scenario's own words come last, so that they win.
+std::string first_cmdline(const MachineSpec& machine, const std::string& extra);
+// Of the capture kernel.
+std::string capture_cmdline();
+
+}  // namespace panicroom::harness

@@ -1,0 +1,27 @@
+#include "harness/session/kernel_cmdline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace panicroom::harness {
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(KernelCmdline, CrashMemoryIsTheMachines) {
+  EXPECT_THAT(first_cmdline({.crashkernel_bytes = 96ull << 20}, ""), HasSubstr(" crashkernel=98304K "));
+}
+
+TEST(KernelCmdline, TheScenariosWordsComeLast) {
+  EXPECT_THAT(first_cmdline({}, "panic=0 oops=panic"), EndsWith(" panic=0 oops=panic"));
+}
+
+TEST(KernelCmdline, KaslrStaysOn) {
+  EXPECT_THAT(first_cmdline({}, ""), Not(HasSubstr("nokaslr")));
+  EXPECT_THAT(capture_cmdline(), Not(HasSubstr("nokaslr")));
+}
+
+}  // namespace
+}  // namespace panicroom::harness

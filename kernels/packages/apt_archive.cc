@@ -87,7 +87,7 @@ Dir::State::status "{0}/state/status";
 Dir::Cache "{0}/cache";
 Dir::Cache::archives "{0}/cache/archives";
 Dir::Cache::pkgcache "{0}/cache/pkgcache.bin";
-Dir::Cache::srcpkgcache "{0}/cache/srcpkgcache.bin";
+Dir::Cache::srcpkgcache "";
 Dir::Etc::sourcelist "{0}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null";

@@ -193,6 +193,13 @@ Result<KernelStore::ImagePackage> KernelStore::newest_in_suite(const DebianSuite
   }
   const auto release = release_in(*metapackage);
   if (!release) return invalid_input("{} {} depends on no kernel image", name, metapackage->version);
+  // Both are built together and share a version. If that very kernel is cached, its record need not be asked for.
+  const auto cached_folder = cache_dir_ / "kernels" / folder_name(*release, metapackage->version);
+  if (open_cached(cached_folder)) {
+    PackageRecord record = *metapackage;
+    record.name = std::string(kImagePrefix) + *release;
+    return ImagePackage{record, *release, wanted.suite};
+  }
   const auto images = TRY(archive_->find(wanted.suite, std::string(kImagePrefix) + *release, Lists::kCached, progress));
   const auto* image = newest(images);
   if (image == nullptr) {

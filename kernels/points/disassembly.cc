@@ -95,7 +95,7 @@ ZyanStatus print_named_address(const ZydisFormatter* zydis, ZydisFormatterBuffer
   ZyanU64 address = 0;
   if (name && ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(context->instruction, context->operand, context->runtime_address,
                                                     &address))) {
-    if (const auto text = name(LinkAddress{address})) {
+    if (const auto text = name(LinkAddress{address}); text && !text->empty()) {
       ZyanStringView view;
       ZYAN_CHECK(ZyanStringViewInsideBufferEx(&view, text->data(), text->size()));
       ZYAN_CHECK(ZydisFormatterBufferAppend(buffer, ZYDIS_TOKEN_SYMBOL));

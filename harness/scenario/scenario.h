@@ -33,7 +33,8 @@ struct MachineSpec {
 // --- Where a step happens.
 // `workload`: the place that the CPU's pinned workload passes over and over.
 struct AtWorkload {};
-// `ipi:stop` (any IPI that stops CPUs: the reboot vector or an NMI), `ipi:nmi`, `ipi:0xf8`: this CPU has sent such an IPI.
+// `ipi:stop` (any IPI that stops CPUs: the reboot vector or an NMI), `ipi:nmi`, `ipi:0xf8`: this CPU has sent such an
+// IPI.
 struct AtIpi {
   enum class Kind { kStop, kNmi, kVector };
   Kind kind = Kind::kStop;
@@ -53,13 +54,13 @@ using At = std::variant<Here, AtWorkload, AtIpi, AtNmi, AtPoint>;
 struct DoPanic {
   std::string message;
 };
-struct DoOops {};       // The CPU jumps to address 0 in kernel mode.
-struct DoNmi {};        // An external NMI to this CPU.
-struct DoIrqsOff {      // The CPU spins with interrupts off until the window ends.
+struct DoOops {};                       // The CPU jumps to address 0 in kernel mode.
+struct DoNmi {};                        // An external NMI to this CPU.
+struct DoIrqsOff {                      // The CPU spins with interrupts off until the window ends.
   std::optional<Nanoseconds> for_time;  // By the host's clock.
   std::optional<At> until;              // An event on any CPU. Neither: until the run ends.
 };
-struct DoHold {};       // Stays where it is until released.
+struct DoHold {};  // Stays where it is until released.
 struct DoRelease {};
 struct SetRegister {
   hypervisor::Gpr gpr;
@@ -77,9 +78,9 @@ struct SetMemory {
 struct DoSet {
   std::vector<std::variant<SetRegister, SetFlag, SetMemory>> values;
 };
-struct DoSkip {};       // Goes on behind the instruction without executing it.
-struct DoNote {};       // Records that the CPU came by.
-struct DoStep {         // Executes this many instructions, alone.
+struct DoSkip {};  // Goes on behind the instruction without executing it.
+struct DoNote {};  // Records that the CPU came by.
+struct DoStep {    // Executes this many instructions, alone.
   std::uint32_t count = 1;
 };
 using Action = std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep>;
@@ -89,10 +90,10 @@ struct Step {
   VcpuId cpu{};
   At at;
   Action action;
-  std::uint32_t hit = 1;   // Happens at the n-th pass.
-  bool alone = false;      // Until it has happened, only its CPU runs.
-  int line = 0;            // In the YAML file.
-  std::string text;        // The step in words: "cpu 0: panic at workload".
+  std::uint32_t hit = 1;  // Happens at the n-th pass.
+  bool alone = false;     // Until it has happened, only its CPU runs.
+  int line = 0;           // In the YAML file.
+  std::string text;       // The step in words: "cpu 0: panic at workload".
 };
 
 enum class Outcome { kDumped, kDumpIncomplete, kDumpInvalid, kCaptureFailed, kReset, kHung, kNoPanic };
@@ -127,9 +128,9 @@ struct Scenario {
   std::string summary;
   std::vector<std::string> refs;
   MachineSpec machine;
-  std::string kernel_cmdline;                  // Added behind the harness's own.
-  std::vector<std::string> workload;           // workload[n]: what CPU n does; "idle" where the file says nothing.
-  std::vector<hypervisor::IpiRule> stop_ipi;   // First match decides.
+  std::string kernel_cmdline;                 // Added behind the harness's own.
+  std::vector<std::string> workload;          // workload[n]: what CPU n does; "idle" where the file says nothing.
+  std::vector<hypervisor::IpiRule> stop_ipi;  // First match decides.
   std::vector<Unfix> unfix;
   Requirements requires_;
   std::vector<Step> timeline;

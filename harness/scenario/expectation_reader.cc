@@ -1,0 +1,127 @@
+#include "harness/scenario/expectation_reader.h"
+
+#include <algorithm>
+#include <array>
+
+#include "harness/scenario/fields.h"
+
+namespace panicroom::harness {
+namespace {
+
+constexpr std::array kOutcomes = {Outcome::kDumped,        Outcome::kDumpIncomplete, Outcome::kDumpInvalid,
+                                  Outcome::kCaptureFailed, Outcome::kReset,          Outcome::kHung,
+                                  Outcome::kNoPanic};
+
+bool has_dump(Outcome outcome) {
+  return outcome == Outcome::kDumped || outcome == Outcome::kDumpIncomplete || outcome == Outcome::kDumpInvalid;
+}
+
+std::vector<std::uint32_t> read_missing_cpus(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
+  std::vector<std::uint32_t> missing;
+  for (const YamlNode& item : read_list(node, "missing_cpus", "[1]", diagnostics)) {
+    const auto cpu = read_cpu(item, "missing_cpus", vcpus, diagnostics);
+    if (!cpu) continue;
+    if (std::ranges::find(missing, index(*cpu)) != missing.end()) {
+      diagnostics.add(item.at, "'missing_cpus' names CPU {} twice", index(*cpu));
+      continue;
+    }
+    missing.push_back(index(*cpu));
+  }
+  std::ranges::sort(missing);
+  return missing;
+}
+
+// `expect: dump:`, with the nodes that its contradictions are reported at.
+class DumpReader {
+ public:
+  DumpReader(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics)
+      : fields_(node, "dump", kKeys, diagnostics), vcpus_(vcpus), diagnostics_(diagnostics) {}
+
+  DumpExpectation read(std::optional<Outcome> outcome) {
+    const std::size_t mistakes = diagnostics_.count();
+    read_values();
+    if (diagnostics_.count() == mistakes && outcome) check(*outcome);
+    return dump_;
+  }
+
+ private:
+  static constexpr std::array<std::string_view, 4> kKeys = {"panic_cpu", "cpus_with_registers", "missing_cpus",
+                                                            "log_contains"};
+
+  void read_values() {
+    if (const YamlNode* node = fields_.find("panic_cpu")) {
+      if (const auto cpu = read_cpu(*node, "panic_cpu", vcpus_, diagnostics_)) {
+        dump_.panic_cpu = static_cast<std::int32_t>(index(*cpu));
+      }
+    }
+    if (const YamlNode* node = fields_.find("cpus_with_registers")) {
+      const auto count = read_whole_number(*node, "cpus_with_registers", 0, vcpus_, diagnostics_);
+      if (count) dump_.cpus_with_registers = static_cast<std::uint32_t>(*count);
+    }
+    if (const YamlNode* node = fields_.find("missing_cpus")) {
+      dump_.missing_cpus = read_missing_cpus(*node, vcpus_, diagnostics_);
+    }
+    if (const YamlNode* node = fields_.find("log_contains")) {
+      dump_.log_contains = read_text(*node, "log_contains", diagnostics_);
+      if (dump_.log_contains && dump_.log_contains->empty()) {
+        diagnostics_.add(node->at, "'log_contains' is empty: every log contains that");
+      }
+    }
+  }
+
+  void check(Outcome outcome) {
+    const auto& with = dump_.cpus_with_registers;
+    const auto& missing = dump_.missing_cpus;
+    if (with && missing && *with + missing->size() != vcpus_) {
+      diagnostics_.add(fields_.find("cpus_with_registers")->at,
+                       "'cpus_with_registers' is {} and 'missing_cpus' names {}, of {} CPU(s) in all", *with,
+                       missing->size(), vcpus_);
+    }
+    if (outcome != Outcome::kDumped) return;
+    if (missing && !missing->empty()) {
+      diagnostics_.add(fields_.find("missing_cpus")->at,
+                       "the outcome 'dumped' has every CPU's registers: with 'missing_cpus' it is 'dump_incomplete'");
+    }
+    if (with && *with < vcpus_) {
+      diagnostics_.add(fields_.find("cpus_with_registers")->at,
+                       "the outcome 'dumped' has the registers of all {} CPU(s): with {} it is 'dump_incomplete'",
+                       vcpus_, *with);
+    }
+  }
+
+  Fields fields_;
+  std::uint32_t vcpus_;
+  Diagnostics& diagnostics_;
+  DumpExpectation dump_;
+};
+
+}  // namespace
+
+Expectation read_expectation(const YamlNode& node, std::uint32_t vcpus, const std::vector<ReadStep>& timeline,
+                             Diagnostics& diagnostics) {
+  Expectation expectation;
+  constexpr std::array<std::string_view, 2> kKeys = {"outcome", "dump"};
+  const Fields fields(node, "expect", kKeys, diagnostics);
+  std::optional<Outcome> outcome;
+  if (const YamlNode* word = fields.require("outcome")) {
+    std::array<std::string_view, kOutcomes.size()> names;
+    std::ranges::transform(kOutcomes, names.begin(), [](Outcome o) { return name(o); });
+    if (const auto found = read_word(*word, "outcome", names, diagnostics)) outcome = kOutcomes[*found];
+    if (outcome == Outcome::kNoPanic) {
+      const auto panic = std::ranges::find(timeline, "panic", &ReadStep::action_word);
+      if (panic != timeline.end()) {
+        diagnostics.add(word->at, "the outcome cannot be 'no_panic': step {} panics", panic->number);
+      }
+    }
+  }
+  expectation.outcome = outcome.value_or(expectation.outcome);
+  if (const YamlNode* dump = fields.find("dump")) {
+    expectation.dump = DumpReader(*dump, vcpus, diagnostics).read(outcome);
+    if (outcome && !has_dump(*outcome)) {
+      diagnostics.add(fields.key_at("dump"), "the outcome '{}' leaves no dump to expect anything of", name(*outcome));
+    }
+  }
+  return expectation;
+}
+
+}  // namespace panicroom::harness

@@ -1,0 +1,326 @@
+#include "harness/scenario/machine_reader.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "agent/protocol/workloads.h"
+#include "base/spelling.h"
+#include "harness/scenario/fields.h"
+#include "harness/scenario/values.h"
+
+namespace panicroom::harness {
+namespace {
+
+constexpr std::uint64_t kMiB = 1ull << 20;
+constexpr std::uint32_t kMaxVcpus = 64;
+constexpr std::uint64_t kMinMemory = 64 * kMiB;
+constexpr std::uint64_t kMaxMemory = 1ull << 40;
+constexpr std::uint32_t kMaxHostCpu = 8191;
+// COMMAND_LINE_SIZE on x86 is 2048; the other half is the harness's own.
+constexpr std::size_t kMaxCmdline = 1024;
+
+// A size that kernels and engines take without rounding.
+std::optional<std::uint64_t> read_mebibytes(const YamlNode& node, std::string_view what, std::uint64_t low,
+                                            std::string_view low_text, Diagnostics& diagnostics) {
+  const auto bytes = read_size(node, what, diagnostics);
+  if (!bytes) return std::nullopt;
+  if (*bytes < low || *bytes > kMaxMemory || *bytes % kMiB != 0) {
+    diagnostics.add(node.at, "'{}' is {}: it goes from {} to 1T, in whole megabytes (M)", what, shown(node.text),
+                    low_text);
+    return std::nullopt;
+  }
+  return bytes;
+}
+
+std::vector<std::uint32_t> read_pin(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
+  std::vector<std::uint32_t> pin;
+  const auto items = read_list(node, "pin", "[0, 1]", diagnostics);
+  for (const YamlNode& item : items) {
+    const auto cpu = read_whole_number(item, "pin", 0, kMaxHostCpu, diagnostics);
+    pin.push_back(static_cast<std::uint32_t>(cpu.value_or(0)));
+  }
+  if (node.kind == YamlNode::Kind::kSequence && items.size() != vcpus) {
+    diagnostics.add(node.at, "'pin' names {} host CPU(s) for {} vCPU(s): it has one for each", items.size(), vcpus);
+  }
+  return pin;
+}
+
+// The number in "cpu3", if it is one of the machine's.
+std::optional<std::uint32_t> cpu_key(const NamedNode& entry, std::uint32_t vcpus, Diagnostics& diagnostics) {
+  for (std::uint32_t n = 0; n < vcpus; ++n) {
+    if (entry.name == fmt::format("cpu{}", n)) return n;
+  }
+  const bool number = entry.name.starts_with("cpu") && entry.name.size() > 3 &&
+                      entry.name.find_first_not_of("0123456789", 3) == std::string_view::npos;
+  if (number) {
+    diagnostics.add(entry.at, "there is no {}; the machine has {} CPU(s), from cpu0", shown(entry.name), vcpus);
+  } else {
+    diagnostics.add(entry.at, "unknown key {} in workload: it is cpu0, cpu1 and so on", shown(entry.name));
+  }
+  return std::nullopt;
+}
+
+// --- stop_ipi
+
+// What a rule's `kind` stands for, in the fields of an IpiRule. Without a kind a rule stands for both ways to stop a
+// CPU.
+struct IpiKind {
+  std::optional<hypervisor::DeliveryMode> mode;
+  std::optional<std::uint8_t> vector;
+};
+constexpr IpiKind kRebootIpi{.mode = std::nullopt, .vector = hypervisor::kRebootVector};
+constexpr IpiKind kNmiIpi{.mode = hypervisor::DeliveryMode::kNmi, .vector = std::nullopt};
+
+std::optional<std::vector<IpiKind>> read_kind(const YamlNode* node, Diagnostics& diagnostics) {
+  if (node == nullptr) return std::vector{kRebootIpi, kNmiIpi};
+  const auto text = read_text(*node, "kind", diagnostics);
+  if (!text) return std::nullopt;
+  if (*text == "stop") return std::vector{kRebootIpi};
+  if (*text == "nmi") return std::vector{kNmiIpi};
+  if (text->starts_with("0x")) {
+    const auto at = parse_at("ipi:" + *text);
+    if (at) return std::vector{IpiKind{.mode = std::nullopt, .vector = std::get<AtIpi>(*at).vector}};
+  }
+  constexpr std::array<std::string_view, 2> kKinds = {"stop", "nmi"};
+  diagnostics.add(node->at, "'kind': {} is not known{}; it is stop (vector 0xf8), nmi or a vector such as 0xf8",
+                  shown(*text), did_you_mean(*text, kKinds));
+  return std::nullopt;
+}
+
+std::optional<hypervisor::Delivery> read_delivery(const YamlNode& node, Diagnostics& diagnostics) {
+  if (node.kind == YamlNode::Kind::kMap) {
+    constexpr std::array<std::string_view, 1> kKeys = {"delay"};
+    const Fields fields(node, "deliver", kKeys, diagnostics);
+    const YamlNode* delay = fields.require("delay");
+    const auto by = delay != nullptr ? read_duration(*delay, "delay", diagnostics) : std::nullopt;
+    if (!by) return std::nullopt;
+    return hypervisor::Delay{.by = *by};
+  }
+  constexpr std::array<std::string_view, 5> kWords = {"as-sent", "nmi", "irq", "drop", "{delay: 2s}"};
+  const auto word = read_word(node, "deliver", kWords, diagnostics);
+  if (!word) return std::nullopt;
+  switch (*word) {
+    case 0:
+      return hypervisor::DeliverAsSent{};
+    case 1:
+      return hypervisor::DeliverAsNmi{};
+    case 2:
+      return hypervisor::DeliverAsIrq{};
+    case 3:
+      return hypervisor::Drop{};
+    default:
+      // The text "{delay: 2s}" in quotes: a text where the map is meant.
+      diagnostics.add(node.at, "'deliver': the delay is written without quotes: {{delay: 2s}}");
+      return std::nullopt;
+  }
+}
+
+// Whether `earlier` matches every IPI that `later` matches.
+bool covers(const hypervisor::IpiRule& earlier, const hypervisor::IpiRule& later) {
+  return (!earlier.mode || earlier.mode == later.mode) && (!earlier.vector || earlier.vector == later.vector) &&
+         (!earlier.source || earlier.source == later.source) && (!earlier.target || earlier.target == later.target);
+}
+
+void read_rule(const YamlNode& node, std::uint32_t vcpus, std::vector<hypervisor::IpiRule>& rules,
+               Diagnostics& diagnostics) {
+  constexpr std::array<std::string_view, 4> kKeys = {"kind", "from", "to", "deliver"};
+  const Fields fields(node, "stop_ipi", kKeys, diagnostics);
+  if (!fields.is_map()) return;
+  const std::size_t mistakes = diagnostics.count();
+  hypervisor::IpiRule rule;
+  const auto kinds = read_kind(fields.find("kind"), diagnostics);
+  if (const YamlNode* from = fields.find("from")) rule.source = read_cpu(*from, "from", vcpus, diagnostics);
+  if (const YamlNode* to = fields.find("to")) rule.target = read_cpu(*to, "to", vcpus, diagnostics);
+  const YamlNode* deliver = fields.require("deliver");
+  const auto delivery = deliver != nullptr ? read_delivery(*deliver, diagnostics) : std::nullopt;
+  if (diagnostics.count() != mistakes || !kinds || !delivery) return;
+  rule.delivery = *delivery;
+  const std::size_t before = rules.size();
+  for (const IpiKind& kind : *kinds) {
+    rule.mode = kind.mode;
+    rule.vector = kind.vector;
+    const bool decided =
+        std::any_of(rules.begin(), rules.end(), [&](const auto& earlier) { return covers(earlier, rule); });
+    if (!decided) rules.push_back(rule);
+  }
+  if (rules.size() == before) {
+    diagnostics.add(node.at, "this rule never decides: the rules before it match all that it matches");
+  }
+}
+
+// --- requires
+
+// "5.10" as {5, 10}; nothing if it is no such thing.
+std::optional<std::vector<std::uint64_t>> version(std::string_view text) {
+  std::vector<std::uint64_t> parts;
+  while (true) {
+    const auto dot = text.find('.');
+    const auto part = parse_whole_number(text.substr(0, dot));
+    if (!part || *part > 999 || parts.size() == 3) return std::nullopt;
+    parts.push_back(*part);
+    if (dot == std::string_view::npos) return parts;
+    text.remove_prefix(dot + 1);
+  }
+}
+
+void read_kernel_bound(const YamlNode& node, Requirements& requirements, Diagnostics& diagnostics) {
+  const auto text = read_text(node, "kernel", diagnostics);
+  if (!text) return;
+  const bool at_least = text->starts_with(">=");
+  const std::size_t sign = at_least ? 2 : 1;
+  if ((!at_least && !text->starts_with("<")) || !version(std::string_view(*text).substr(sign))) {
+    diagnostics.add(node.at, "'kernel': {} is not a bound such as \">=5.10\" or \"<6.6\"", shown(*text));
+    return;
+  }
+  auto& bound = at_least ? requirements.kernel_at_least : requirements.kernel_below;
+  if (bound) {
+    diagnostics.add(node.at, "'kernel': {} is a second {} bound", shown(*text), at_least ? "lower" : "upper");
+    return;
+  }
+  bound = text->substr(sign);
+}
+
+void read_kernel_bounds(const YamlNode& node, Requirements& requirements, Diagnostics& diagnostics) {
+  if (node.kind == YamlNode::Kind::kSequence) {
+    for (const YamlNode& item : node.items) read_kernel_bound(item, requirements, diagnostics);
+  } else {
+    read_kernel_bound(node, requirements, diagnostics);
+  }
+  if (!requirements.kernel_at_least || !requirements.kernel_below) return;
+  auto low = *version(*requirements.kernel_at_least);
+  auto high = *version(*requirements.kernel_below);
+  low.resize(3);
+  high.resize(3);
+  if (low >= high) {
+    diagnostics.add(node.at, "'kernel': no version is >={} and <{}", *requirements.kernel_at_least,
+                    *requirements.kernel_below);
+  }
+}
+
+// In the order of kCapabilityWords.
+constexpr std::array kCapabilities = {hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
+                                      hypervisor::Capability::kTargetedNmi};
+constexpr std::array<std::string_view, kCapabilities.size()> kCapabilityWords = {"snapshot", "ipi-policy",
+                                                                                 "targeted-nmi"};
+
+}  // namespace
+
+MachineSpec read_machine(const YamlNode& node, Diagnostics& diagnostics) {
+  MachineSpec machine;
+  constexpr std::array<std::string_view, 4> kKeys = {"vcpus", "memory", "crashkernel", "pin"};
+  const Fields fields(node, "machine", kKeys, diagnostics);
+  if (const YamlNode* vcpus = fields.find("vcpus")) {
+    const auto value = read_whole_number(*vcpus, "vcpus", 1, kMaxVcpus, diagnostics);
+    machine.vcpus = static_cast<std::uint32_t>(value.value_or(machine.vcpus));
+  }
+  bool sizes_known = true;
+  if (const YamlNode* memory = fields.find("memory")) {
+    const auto value = read_mebibytes(*memory, "memory", kMinMemory, "64M", diagnostics);
+    sizes_known = value.has_value();
+    machine.memory_bytes = value.value_or(machine.memory_bytes);
+  }
+  const YamlNode* crashkernel = fields.find("crashkernel");
+  if (crashkernel != nullptr) {
+    const auto value = read_mebibytes(*crashkernel, "crashkernel", kMiB, "1M", diagnostics);
+    sizes_known = sizes_known && value.has_value();
+    machine.crashkernel_bytes = value.value_or(machine.crashkernel_bytes);
+  }
+  if (sizes_known && machine.crashkernel_bytes >= machine.memory_bytes) {
+    diagnostics.add(crashkernel != nullptr ? crashkernel->at : fields.find("memory")->at,
+                    "'crashkernel' of {}M does not fit into 'memory' of {}M", machine.crashkernel_bytes / kMiB,
+                    machine.memory_bytes / kMiB);
+  }
+  if (const YamlNode* pin = fields.find("pin")) machine.pin = read_pin(*pin, machine.vcpus, diagnostics);
+  return machine;
+}
+
+std::string read_kernel(const YamlNode& node, Diagnostics& diagnostics) {
+  constexpr std::array<std::string_view, 1> kKeys = {"cmdline"};
+  const Fields fields(node, "kernel", kKeys, diagnostics);
+  const YamlNode* cmdline = fields.find("cmdline");
+  if (cmdline == nullptr) return "";
+  const auto text = read_text(*cmdline, "cmdline", diagnostics);
+  if (!text) return "";
+  if (text->size() > kMaxCmdline || !std::ranges::all_of(*text, [](char c) { return c >= 0x20 && c < 0x7f; })) {
+    diagnostics.add(cmdline->at, "'cmdline' is one line of at most {} printable ASCII characters", kMaxCmdline);
+    return "";
+  }
+  const std::string padded = " " + *text;
+  if (padded.find(" crashkernel=") != std::string::npos) {
+    diagnostics.add(cmdline->at, "'cmdline': crashkernel= is set by the key 'crashkernel' of 'machine'");
+  }
+  if (padded.find(" rdinit=") != std::string::npos || padded.find(" init=") != std::string::npos) {
+    diagnostics.add(cmdline->at, "'cmdline': init= and rdinit= would replace panicroom's agent");
+  }
+  return *text;
+}
+
+std::vector<std::string> read_workload(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
+  std::vector<std::string> workload(vcpus, std::string(kDefaultWorkload));
+  std::vector<std::string_view> names;
+  for (const agent::Workload& known : agent::workloads()) names.push_back(known.name);
+  for (const NamedNode& entry : entries(node, "workload", diagnostics)) {
+    const auto cpu = cpu_key(entry, vcpus, diagnostics);
+    const auto word = read_word(*entry.value, entry.name, names, diagnostics);
+    if (cpu && word) workload[*cpu] = names[*word];
+  }
+  return workload;
+}
+
+std::vector<hypervisor::IpiRule> read_stop_ipi(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
+  std::vector<hypervisor::IpiRule> rules;
+  if (node.kind == YamlNode::Kind::kSequence) {
+    for (const YamlNode& item : node.items) read_rule(item, vcpus, rules, diagnostics);
+  } else {
+    read_rule(node, vcpus, rules, diagnostics);
+  }
+  // What no rule matches is delivered as sent anyway; a policy of nothing else asks nothing of an engine.
+  while (!rules.empty() && std::holds_alternative<hypervisor::DeliverAsSent>(rules.back().delivery)) rules.pop_back();
+  return rules;
+}
+
+std::vector<Unfix> read_unfix(const YamlNode& node, Diagnostics& diagnostics) {
+  std::vector<Unfix> unfix;
+  constexpr std::array<std::string_view, 1> kNames = {"panic-gate"};
+  constexpr std::array<Unfix, kNames.size()> kValues = {Unfix::kPanicGate};
+  for (const YamlNode& item : read_list(node, "unfix", "[panic-gate]", diagnostics)) {
+    const auto word = read_word(item, "unfix", kNames, diagnostics);
+    if (!word) continue;
+    if (std::ranges::find(unfix, kValues[*word]) != unfix.end()) {
+      diagnostics.add(item.at, "'unfix' names {} twice", shown(item.text));
+      continue;
+    }
+    unfix.push_back(kValues[*word]);
+  }
+  return unfix;
+}
+
+Requirements read_requires(const YamlNode& node, Diagnostics& diagnostics) {
+  Requirements requirements;
+  constexpr std::array<std::string_view, 3> kKeys = {"kernel", "engine", "symbols"};
+  const Fields fields(node, "requires", kKeys, diagnostics);
+  if (const YamlNode* kernel = fields.find("kernel")) read_kernel_bounds(*kernel, requirements, diagnostics);
+  if (const YamlNode* engine = fields.find("engine")) {
+    for (const YamlNode& item : read_list(*engine, "engine", "[ipi-policy]", diagnostics)) {
+      if (const auto word = read_word(item, "engine", kCapabilityWords, diagnostics)) {
+        requirements.capabilities.push_back(kCapabilities[*word]);
+      }
+    }
+  }
+  if (const YamlNode* symbols = fields.find("symbols")) {
+    for (const YamlNode& item : read_list(*symbols, "symbols", "[vpanic]", diagnostics)) {
+      const auto text = read_text(item, "symbols", diagnostics);
+      if (!text) continue;
+      const auto spec = kernels::PointSpec::parse(*text);
+      if (!spec || !std::holds_alternative<kernels::SymbolPoint>(spec->what) || text->find('+') != std::string::npos) {
+        diagnostics.add(item.at, "'symbols': {} is not the name of a kernel symbol", shown(*text));
+        continue;
+      }
+      requirements.symbols.push_back(*text);
+    }
+  }
+  return requirements;
+}
+
+}  // namespace panicroom::harness

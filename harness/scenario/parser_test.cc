@@ -1,0 +1,346 @@
+// The whole way from YAML to a typed scenario, and from files to scenarios.
+#include "harness/scenario/parser.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+namespace panicroom::harness {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr std::string_view kExample = R"(name: second-panic-must-not-stop-the-dump
+summary: CPU 1 panics while CPU 0, interrupts off, is inside crash_kexec().
+refs: [93e13a360ba3]
+machine: {vcpus: 2, memory: 512M, crashkernel: 128M}
+kernel: {cmdline: ""}
+workload: {cpu0: syscalls, cpu1: syscalls}
+stop_ipi: {deliver: as-sent}          # as-sent | nmi | irq | drop | {delay: 2s}; may differ per cpu and per kind
+timeline:
+  - {cpu: 0, at: workload, do: panic, message: first}
+  - {cpu: 0, at: "__crash_kexec/lock-taken", do: hold}
+  - {cpu: 1, at: workload, do: panic, message: second}
+  - {cpu: 1, at: panic_smp_self_stop, do: note}
+  - {cpu: 0, do: release}
+expect:
+  outcome: dumped
+  dump: {panic_cpu: 0, cpus_with_registers: 2, missing_cpus: [], log_contains: first}
+timeout: 60s
+)";
+
+constexpr std::string_view kSmallest = R"(name: a
+timeline: [{cpu: 0, do: panic}]
+expect: {outcome: dumped}
+)";
+
+Scenario only(const ParseResult& result) {
+  EXPECT_EQ(render(result.diagnostics), "");
+  EXPECT_THAT(result.scenarios, SizeIs(1));
+  return result.scenarios.empty() ? Scenario{} : result.scenarios.front();
+}
+
+TEST(Parser, TheExampleOfTheManual) {
+  const Scenario s = only(parse(kExample, "x.yaml"));
+  EXPECT_EQ(s.file, "x.yaml");
+  EXPECT_EQ(s.name, "second-panic-must-not-stop-the-dump");
+  EXPECT_EQ(s.summary, "CPU 1 panics while CPU 0, interrupts off, is inside crash_kexec().");
+  EXPECT_THAT(s.refs, ElementsAre("93e13a360ba3"));
+  EXPECT_EQ(s.machine, (MachineSpec{.vcpus = 2, .memory_bytes = 512 << 20, .crashkernel_bytes = 128 << 20, .pin = {}}));
+  EXPECT_EQ(s.kernel_cmdline, "");
+  EXPECT_THAT(s.workload, ElementsAre("syscalls", "syscalls"));
+  EXPECT_THAT(s.stop_ipi, IsEmpty());
+  EXPECT_THAT(s.unfix, IsEmpty());
+  EXPECT_EQ(s.timeout, seconds(60));
+
+  ASSERT_THAT(s.timeline, SizeIs(5));
+  const std::vector<std::string> texts = {"cpu 0: panic at workload", "cpu 0: hold at __crash_kexec/lock-taken",
+                                          "cpu 1: panic at workload", "cpu 1: note at panic_smp_self_stop",
+                                          "cpu 0: release"};
+  const std::vector<std::uint32_t> cpus = {0, 0, 1, 1, 0};
+  for (std::size_t i = 0; i < 5; ++i) {
+    const Step& step = s.timeline[i];
+    EXPECT_EQ(step.number, i + 1);
+    EXPECT_EQ(step.line, static_cast<int>(i) + 9);
+    EXPECT_EQ(step.text, texts[i]);
+    EXPECT_EQ(index(step.cpu), cpus[i]);
+    EXPECT_EQ(step.hit, 1u);
+    EXPECT_FALSE(step.alone);
+  }
+  EXPECT_EQ(std::get<DoPanic>(s.timeline[0].action).message, "first");
+  EXPECT_TRUE(std::holds_alternative<AtWorkload>(s.timeline[0].at));
+  EXPECT_TRUE(std::holds_alternative<DoHold>(s.timeline[1].action));
+  EXPECT_EQ(std::get<kernels::NamedPoint>(std::get<AtPoint>(s.timeline[1].at).spec.what).name,
+            "__crash_kexec/lock-taken");
+  EXPECT_EQ(std::get<DoPanic>(s.timeline[2].action).message, "second");
+  EXPECT_TRUE(std::holds_alternative<DoNote>(s.timeline[3].action));
+  EXPECT_EQ(std::get<kernels::SymbolPoint>(std::get<AtPoint>(s.timeline[3].at).spec.what).symbol,
+            "panic_smp_self_stop");
+  EXPECT_TRUE(std::holds_alternative<DoRelease>(s.timeline[4].action));
+  EXPECT_TRUE(std::holds_alternative<Here>(s.timeline[4].at));
+
+  EXPECT_EQ(s.expect.outcome, Outcome::kDumped);
+  EXPECT_EQ(s.expect.dump.panic_cpu, 0);
+  EXPECT_EQ(s.expect.dump.cpus_with_registers, 2u);
+  EXPECT_THAT(*s.expect.dump.missing_cpus, IsEmpty());
+  EXPECT_EQ(s.expect.dump.log_contains, "first");
+}
+
+TEST(Parser, Defaults) {
+  const Scenario s = only(parse(kSmallest, "x.yaml"));
+  EXPECT_EQ(s.machine, MachineSpec{});
+  EXPECT_THAT(s.workload, ElementsAre("idle", "idle"));
+  EXPECT_EQ(s.timeout, seconds(60));
+  EXPECT_EQ(std::get<DoPanic>(s.timeline[0].action).message, "panicroom");
+  EXPECT_TRUE(std::holds_alternative<Here>(s.timeline[0].at));
+  EXPECT_FALSE(s.expect.dump.panic_cpu.has_value());
+  EXPECT_FALSE(s.expect.dump.missing_cpus.has_value());
+}
+
+TEST(Parser, EveryKeyThereIs) {
+  const Scenario s = only(parse(R"(
+name: all.of-it
+machine: {vcpus: 3, memory: 1G, crashkernel: 256M, pin: [0, 0, 1]}
+kernel: {cmdline: "panic_on_warn=1 quiet"}
+workload: {cpu2: kmsg}
+stop_ipi:
+  - {kind: nmi, from: 0, to: 1, deliver: drop}
+  - {kind: 0x20, deliver: {delay: 2s}}
+  - {to: 2, deliver: irq}
+unfix: [panic-gate]
+requires: {kernel: [">=5.10", "<6.6"], engine: [snapshot, ipi-policy, targeted-nmi], symbols: [vpanic]}
+timeline:
+  - {cpu: 1, at: workload, do: irqs-off, for: 250ms}
+  - {cpu: 2, at: nmi, do: irqs-off, until: "ipi:0xf8"}
+  - {cpu: 0, at: "panic/insn:\"lock cmpxchg\"#2", hit: 3, alone: true, do: hold}
+  - {cpu: 0, do: step, count: 7}
+  - cpu: 0
+    do: set
+    registers: {rax: -1, r15: 0xfff}
+    flags: {zf: 1, if: 0}
+    memory: [{address: panic_cpu, value: -1, size: 4}, {address: 0xffffffff81000000, value: 0xab, size: 1}]
+  - {cpu: 0, do: skip}
+  - {cpu: 0, do: oops}
+  - {cpu: 1, at: "ipi:stop", do: nmi}
+  - {cpu: 0, do: release}
+expect: {outcome: dump_incomplete, dump: {missing_cpus: [2, 1], cpus_with_registers: 1}}
+timeout: 2m
+)",
+                                "x.yaml"));
+  EXPECT_EQ(s.machine,
+            (MachineSpec{.vcpus = 3, .memory_bytes = 1ull << 30, .crashkernel_bytes = 256 << 20, .pin = {0, 0, 1}}));
+  EXPECT_EQ(s.kernel_cmdline, "panic_on_warn=1 quiet");
+  EXPECT_THAT(s.workload, ElementsAre("idle", "idle", "kmsg"));
+  EXPECT_THAT(s.unfix, ElementsAre(Unfix::kPanicGate));
+  EXPECT_EQ(s.requires_.kernel_at_least, "5.10");
+  EXPECT_EQ(s.requires_.kernel_below, "6.6");
+  EXPECT_THAT(s.requires_.capabilities,
+              ElementsAre(hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
+                          hypervisor::Capability::kTargetedNmi));
+  EXPECT_THAT(s.requires_.symbols, ElementsAre("vpanic"));
+  EXPECT_EQ(s.timeout, seconds(120));
+
+  // A rule without a kind stands for both ways to stop a CPU.
+  ASSERT_THAT(s.stop_ipi, SizeIs(4));
+  EXPECT_EQ(s.stop_ipi[0].mode, hypervisor::DeliveryMode::kNmi);
+  EXPECT_EQ(s.stop_ipi[0].vector, std::nullopt);
+  EXPECT_EQ(s.stop_ipi[0].source, VcpuId{0});
+  EXPECT_EQ(s.stop_ipi[0].target, VcpuId{1});
+  EXPECT_TRUE(std::holds_alternative<hypervisor::Drop>(s.stop_ipi[0].delivery));
+  EXPECT_EQ(s.stop_ipi[1].vector, 0x20);
+  EXPECT_EQ(std::get<hypervisor::Delay>(s.stop_ipi[1].delivery).by, seconds(2));
+  EXPECT_EQ(s.stop_ipi[2].vector, hypervisor::kRebootVector);
+  EXPECT_EQ(s.stop_ipi[2].mode, std::nullopt);
+  EXPECT_EQ(s.stop_ipi[2].target, VcpuId{2});
+  EXPECT_EQ(s.stop_ipi[3].mode, hypervisor::DeliveryMode::kNmi);
+  EXPECT_TRUE(std::holds_alternative<hypervisor::DeliverAsIrq>(s.stop_ipi[3].delivery));
+
+  ASSERT_THAT(s.timeline, SizeIs(9));
+  EXPECT_EQ(std::get<DoIrqsOff>(s.timeline[0].action).for_time, milliseconds(250));
+  EXPECT_EQ(s.timeline[0].text, "cpu 1: irqs-off for 250ms at workload");
+  const auto& window = std::get<DoIrqsOff>(s.timeline[1].action);
+  EXPECT_EQ(std::get<AtIpi>(*window.until).kind, AtIpi::Kind::kVector);
+  EXPECT_EQ(std::get<AtIpi>(*window.until).vector, 0xf8);
+  EXPECT_TRUE(std::holds_alternative<AtNmi>(s.timeline[1].at));
+  const auto& point = std::get<kernels::InstructionPoint>(std::get<AtPoint>(s.timeline[2].at).spec.what);
+  EXPECT_EQ(point.text, "lock cmpxchg");
+  EXPECT_EQ(point.ordinal, 2u);
+  EXPECT_EQ(s.timeline[2].hit, 3u);
+  EXPECT_TRUE(s.timeline[2].alone);
+  EXPECT_EQ(s.timeline[2].text, "cpu 0: hold at panic/insn:\"lock cmpxchg\"#2, 3rd pass, alone");
+  EXPECT_EQ(std::get<DoStep>(s.timeline[3].action).count, 7u);
+  EXPECT_EQ(s.timeline[3].text, "cpu 0: step 7 instructions");
+  const auto& set = std::get<DoSet>(s.timeline[4].action).values;
+  ASSERT_THAT(set, SizeIs(6));
+  EXPECT_EQ(std::get<SetRegister>(set[0]).gpr, hypervisor::Gpr::kRax);
+  EXPECT_EQ(std::get<SetRegister>(set[0]).value, ~0ull);
+  EXPECT_EQ(std::get<SetRegister>(set[1]).gpr, hypervisor::Gpr::kR15);
+  EXPECT_EQ(std::get<SetRegister>(set[1]).value, 0xfffu);
+  EXPECT_EQ(std::get<SetFlag>(set[2]).mask, hypervisor::kRflagsZf);
+  EXPECT_TRUE(std::get<SetFlag>(set[2]).value);
+  EXPECT_EQ(std::get<SetFlag>(set[3]).mask, hypervisor::kRflagsIf);
+  EXPECT_FALSE(std::get<SetFlag>(set[3]).value);
+  EXPECT_EQ(std::get<std::string>(std::get<SetMemory>(set[4]).address), "panic_cpu");
+  EXPECT_EQ(std::get<SetMemory>(set[4]).value, 0xffffffffu);
+  EXPECT_EQ(std::get<std::uint64_t>(std::get<SetMemory>(set[5]).address), 0xffffffff81000000u);
+  EXPECT_EQ(s.timeline[4].text, "cpu 0: set rax, r15, zf, if, panic_cpu, 0xffffffff81000000");
+  EXPECT_TRUE(std::holds_alternative<DoSkip>(s.timeline[5].action));
+  EXPECT_TRUE(std::holds_alternative<DoOops>(s.timeline[6].action));
+  EXPECT_TRUE(std::holds_alternative<DoNmi>(s.timeline[7].action));
+  EXPECT_THAT(*s.expect.dump.missing_cpus, ElementsAre(1, 2));
+}
+
+TEST(Parser, ARuleOfAsSentAtTheEndAsksNothingOfTheEngine) {
+  const auto with = [](std::string policy) {
+    return parse(std::string(kSmallest) + "stop_ipi: " + policy + "\n", "x");
+  };
+  EXPECT_THAT(only(with("{deliver: as-sent}")).stop_ipi, IsEmpty());
+  EXPECT_THAT(only(with("[{to: 0, deliver: as-sent}, {deliver: drop}]")).stop_ipi, SizeIs(4));
+  EXPECT_THAT(only(with("{deliver: nmi}")).stop_ipi, SizeIs(2));
+}
+
+TEST(Parser, ManyMistakesInOneGo) {
+  const ParseResult result = parse(R"(name: many mistakes
+sumary: x
+machine: {vcpus: two, memory: 12Q, crashkernel: 128M}
+timeline:
+  - {cpu: 7, at: workload, do: panik}
+  - {cpu: 0, at: "panic/nowhere", do: note, hit: 0}
+  - {cpu: 1, do: release}
+expect:
+  outcome: reset
+  dump: {panic_cpu: 0}
+timeout: 0s
+)",
+                                   "many.yaml");
+  EXPECT_THAT(result.scenarios, IsEmpty());
+  std::vector<std::string> places;
+  for (const Diagnostic& d : result.diagnostics) places.push_back(fmt::format("{}:{}", d.line, d.column));
+  // Step 1 may have held any CPU, so step 3 may be right.
+  EXPECT_THAT(places, ElementsAre("1:7", "2:1", "3:18", "3:31", "5:11", "5:32", "6:18", "6:50", "10:3", "11:10"))
+      << render(result.diagnostics);
+  EXPECT_THAT(render(result.diagnostics), HasSubstr("many.yaml:2:1: error: unknown key 'sumary'"));
+}
+
+TEST(Parser, OneScenarioADocument) {
+  const std::string two = std::string(kSmallest) + "---\n" + "name: b\n" + std::string(kSmallest.substr(8));
+  const ParseResult result = parse(two, "x.yaml");
+  EXPECT_EQ(render(result.diagnostics), "");
+  ASSERT_THAT(result.scenarios, SizeIs(2));
+  EXPECT_EQ(result.scenarios[0].name, "a");
+  EXPECT_EQ(result.scenarios[1].name, "b");
+  EXPECT_EQ(result.scenarios[1].timeline[0].line, 6);
+}
+
+TEST(Parser, AFaultyScenarioDoesNotHideTheOtherOne) {
+  const ParseResult result = parse("name: b\n---\n" + std::string(kSmallest), "x.yaml");
+  EXPECT_THAT(result.scenarios, SizeIs(1));
+  EXPECT_EQ(render(result.diagnostics),
+            "x.yaml:1:1: error: the scenario has no 'timeline'\nx.yaml:1:1: error: the scenario has no 'expect'\n");
+}
+
+class LoadTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / fmt::format("panicroom-scenario-test-{}", ::getpid());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path write(const std::string& file, std::string_view text) const {
+    fs::create_directories((folder_ / file).parent_path());
+    std::ofstream(folder_ / file) << text;
+    return folder_ / file;
+  }
+  static std::string named(std::string_view name) { return fmt::format("name: {}\n{}", name, kSmallest.substr(8)); }
+  static std::vector<std::string> names(const ParseResult& result) {
+    std::vector<std::string> found;
+    for (const Scenario& scenario : result.scenarios) found.push_back(scenario.name);
+    return found;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(LoadTest, AFolderWithAllBelowItSorted) {
+  write("b.yaml", named("b"));
+  write("a/z.yml", named("z"));
+  write("c.yaml", named("c"));
+  write("README.md", "not a scenario");
+  const ParseResult result = load(std::vector{folder_});
+  EXPECT_EQ(render(result.diagnostics), "");
+  EXPECT_THAT(names(result), ElementsAre("z", "b", "c"));
+  EXPECT_EQ(result.scenarios[0].file, folder_ / "a/z.yml");
+}
+
+TEST_F(LoadTest, AFileNamedTwiceCountsOnce) {
+  const fs::path file = write("a.yaml", named("a"));
+  const ParseResult result = load(std::vector{file, folder_, folder_ / "." / "a.yaml"});
+  EXPECT_EQ(render(result.diagnostics), "");
+  EXPECT_THAT(names(result), ElementsAre("a"));
+}
+
+TEST_F(LoadTest, DuplicateNamesAcrossFiles) {
+  const fs::path first = write("1.yaml", named("same"));
+  const fs::path second = write("2.yaml", named("same"));
+  const ParseResult result = load(std::vector{folder_});
+  EXPECT_EQ(render(result.diagnostics),
+            fmt::format("{}:1:7: error: 'name': there is a scenario 'same' already, in {}:1\n", second.string(),
+                        first.string()));
+  EXPECT_THAT(names(result), ElementsAre("same"));
+}
+
+TEST_F(LoadTest, MistakesOfAllFilesInOneGo) {
+  const fs::path a = write("a.yaml", "name: [");
+  const fs::path b = write("b.yaml", named("b") + "oops: 1\n");
+  const fs::path gone = folder_ / "gone.yaml";
+  const ParseResult result = load(std::vector{folder_, gone});
+  ASSERT_THAT(result.diagnostics, SizeIs(3));
+  EXPECT_EQ(result.diagnostics[0].file, a.string());
+  EXPECT_EQ(result.diagnostics[1].file, b.string());
+  EXPECT_EQ(result.diagnostics[2],
+            (Diagnostic{.file = gone.string(), .line = 0, .column = 0, .message = "no such file or folder"}));
+}
+
+TEST_F(LoadTest, AFolderWithoutScenarios) {
+  EXPECT_EQ(render(load(std::vector{folder_}).diagnostics),
+            folder_.string() + ": error: no scenario (*.yaml or *.yml) below this folder\n");
+}
+
+TEST_F(LoadTest, WhatIsNoFile) {
+  EXPECT_EQ(render(load(std::vector<fs::path>{"/dev/zero"}).diagnostics),
+            "/dev/zero: error: neither a file nor a folder\n");
+}
+
+TEST_F(LoadTest, AHugeFileIsNotRead) {
+  const fs::path file = write("a.yaml", "");
+  fs::resize_file(file, 1ull << 40);  // Sparse.
+  EXPECT_EQ(render(load(std::vector{file}).diagnostics),
+            file.string() + ": error: larger than 256 KiB: not a scenario\n");
+}
+
+// The catalogue is part of what is released: a grammar that refuses it is wrong, and so is a catalogue that has
+// mistakes.
+TEST(Catalogue, Parses) {
+  const ParseResult result = load(std::vector<fs::path>{PANICROOM_SCENARIOS});
+  EXPECT_EQ(render(result.diagnostics), "");
+  EXPECT_GE(result.scenarios.size(), 7u);
+  for (const Scenario& scenario : result.scenarios) {
+    EXPECT_EQ(scenario.file.stem(), scenario.name) << "a scenario's file has its name";
+    EXPECT_FALSE(scenario.summary.empty()) << scenario.name;
+    EXPECT_FALSE(scenario.refs.empty()) << scenario.name;
+  }
+}
+
+}  // namespace
+}  // namespace panicroom::harness

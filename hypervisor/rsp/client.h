@@ -9,8 +9,8 @@
 //
 // What QEMU 7.2 does, that a caller has to know:
 // - A stop is reported once, for one vCPU, even if several reached a breakpoint: the others stand at theirs, before the
-//   instruction, and report it when they are resumed. A vCPU's stop that came too late for a report can also end the
-//   next resume at once. So a stop says "look at the vCPU's RIP", not "RIP is a breakpoint".
+//   instruction, and hit it when they are resumed. QEMU's stop for a vCPU and the stop of the machine are not one
+//   event, so take a stop as "look at the vCPU's RIP", not as "RIP is at a breakpoint".
 // - A vCPU that is resumed at a breakpoint hits it again: remove it, step(), insert it again.
 // - Breakpoints hold for every vCPU, are compared with the linear address (CS base + RIP), are reported before the
 //   instruction executes and do not change guest memory. They are keyed by virtual address, whatever CR3 is.

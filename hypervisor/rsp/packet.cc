@@ -1,5 +1,7 @@
 #include "hypervisor/rsp/packet.h"
 
+#include <algorithm>
+
 #include "hypervisor/rsp/replies.h"
 
 namespace panicroom::rsp {
@@ -56,10 +58,22 @@ void PacketDecoder::feed(std::string_view bytes) {
 
 Result<std::optional<PacketDecoder::Event>> PacketDecoder::next() {
   while (!violation_ && consumed_ < input_.size()) {
+    if (state_ == State::kPayload && !escaped_ && take_plain()) continue;
     if (auto event = step(input_[consumed_++])) return event;
   }
   if (violation_) return *violation_;
   return std::optional<Event>();
+}
+
+bool PacketDecoder::take_plain() {
+  const auto rest = std::string_view(input_).substr(consumed_);
+  const auto plain = rest.substr(0, std::min(rest.find_first_of("#$}*"), kMaxPayload - payload_.size()));
+  if (plain.empty()) return false;
+  for (const char byte : plain) sum_ = static_cast<unsigned char>(sum_ + static_cast<unsigned char>(byte));
+  payload_ += plain;
+  last_raw_ = plain.back();
+  consumed_ += plain.size();
+  return true;
 }
 
 std::optional<PacketDecoder::Event> PacketDecoder::violation(std::string_view what) {

@@ -54,6 +54,9 @@ class PacketDecoder {
   enum class State { kIdle, kPayload, kRunLength, kChecksumHigh, kChecksumLow };
 
   std::optional<Event> step(char byte);
+  // Takes all payload bytes up to the next with a meaning of its own, which is most of every packet; false if there are
+  // none.
+  bool take_plain();
   bool append_raw(char byte);
   // Sets violation_; gives no event.
   std::optional<Event> violation(std::string_view what);

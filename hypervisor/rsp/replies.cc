@@ -1,5 +1,7 @@
 #include "hypervisor/rsp/replies.h"
 
+#include <algorithm>
+
 #include "hypervisor/rsp/packet.h"
 
 namespace panicroom::rsp {

@@ -1,7 +1,7 @@
 """Runs clang-tidy over every source in the compile commands, several at a time, and remembers what had no findings.
 
 Most of clang-tidy's time goes into the library headers that each source includes, so the sources of one target are analysed
-together, as one unit that includes them; where they do not compile so (two anonymous functions of one name), one by one.
+together, as one unit; where they do not compile so (two anonymous functions of one name), one by one.
 A unit is not analysed again while its preprocessed text (comments included, because of NOLINT), its compile command, the
 configuration and clang-tidy itself are what they were when it had no findings. Exits 1 if there are findings.
 """
@@ -52,16 +52,39 @@ class Checker:
         self.units.mkdir(exist_ok=True)
 
     def unit_file(self, sources):
+        """Returns the file to analyse and where each source begins in it: [(first line - 1, source)].
+
+        The sources stand in it one after the other, not as #includes: the analyzer looks at the main file only. What an
+        earlier source has included already is blanked once, so that only a second time in one source counts as twice.
+        """
         if len(sources) == 1:
-            return pathlib.Path(sources[0])
-        text = "".join(f'#include "{source}"\n' for source in sources)
-        path = self.units / (hashlib.sha256(text.encode()).hexdigest()[:16] + ".cc")
-        path.write_text(text)
-        return path
+            return pathlib.Path(sources[0]), []
+        lines, starts, seen = [], [], set()
+        for source in sources:
+            starts.append((len(lines), source))
+            text = pathlib.Path(source).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+            once = set(seen)
+            for line in text:
+                lines.append("" if line in once else line)
+                once.discard(line)
+            seen.update(line for line in text if line.startswith("#include"))
+        name = hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
+        path = self.units / (name + pathlib.Path(sources[0]).suffix)
+        path.write_text("\n".join(lines), encoding="utf-8", errors="surrogateescape")
+        return path, starts
+
+    @staticmethod
+    def in_sources(findings, unit, starts):
+        """The findings with places in the unit told as places in its sources."""
+        def place(match):
+            line = int(match[1])
+            start, source = [entry for entry in starts if entry[0] < line][-1]
+            return f"{source}:{line - start}:"
+        return re.sub(re.escape(str(unit)) + r":(\d+):", place, findings) if starts else findings
 
     def check(self, folder, flags, sources):
         """Returns (how many sources were analysed, how many were remembered, findings)."""
-        unit = self.unit_file(sources)
+        unit, starts = self.unit_file(sources)
         language = [] if unit.suffix == ".c" else ["-x", "c++"]
         compiler = "clang" if unit.suffix == ".c" else "clang++"
         text = run([compiler, *flags, "-E", "-C", *language, str(unit)], folder)
@@ -74,15 +97,14 @@ class Checker:
         if len(sources) > 1 and run([compiler, *flags, "-fsyntax-only", "-w", str(unit)], folder).returncode != 0:
             parts = [self.check(folder, flags, [source]) for source in sources]
             return sum(part[0] for part in parts), sum(part[1] for part in parts), "".join(part[2] for part in parts)
-        # A unit includes sources on purpose.
-        checks = ["--checks=-bugprone-suspicious-include"] if len(sources) > 1 else []
-        tidy = run([self.options.clang_tidy, "--quiet", f"--config-file={self.options.source / '.clang-tidy'}", *checks,
-                    str(unit), "--", *flags], folder)
+        tidy = run([self.options.clang_tidy, "--quiet", f"--config-file={self.options.source / '.clang-tidy'}", str(unit),
+                    "--", *flags], folder)
         if tidy.returncode == 0:
             if known is not None:
                 known.touch()
             return len(sources), 0, ""
-        return len(sources), 0, (tidy.stdout if tidy.stdout.strip() else tidy.stderr).decode(errors="replace")
+        findings = (tidy.stdout if tidy.stdout.strip() else tidy.stderr).decode(errors="replace")
+        return len(sources), 0, self.in_sources(findings, unit, starts)
 
 
 def main():

@@ -1,0 +1,33 @@
+#include "hypervisor/machine.h"
+
+#include <gtest/gtest.h>
+
+namespace panicroom::hypervisor {
+namespace {
+
+TEST(Machine, OnlyEventsAfterWhichNothingRunsAreStops) {
+  EXPECT_TRUE(stops(BreakpointHit{VcpuId{0}, BreakpointId{1}, Gva{1}}));
+  EXPECT_TRUE(stops(IpiSent{}));
+  EXPECT_TRUE(stops(GuestReset{}));
+  EXPECT_TRUE(stops(GuestShutdown{}));
+  EXPECT_TRUE(stops(Paused{}));
+  EXPECT_TRUE(stops(MachineLost{host_error("gone")}));
+  EXPECT_FALSE(stops(Output{Stream::kConsole, "x"}));
+  EXPECT_FALSE(stops(DeadlinePassed{}));
+  EXPECT_FALSE(stops(Cancelled{}));
+}
+
+TEST(Machine, EveryCapabilityAndDeliveryModeHasAName) {
+  EXPECT_EQ(name(Capability::kSnapshot), "snapshot");
+  EXPECT_EQ(name(Capability::kIpiPolicy), "ipi-policy");
+  EXPECT_EQ(name(Capability::kTargetedNmi), "targeted-nmi");
+  EXPECT_EQ(name(DeliveryMode::kFixed), "fixed");
+  EXPECT_EQ(name(DeliveryMode::kLowestPriority), "lowest-priority");
+  EXPECT_EQ(name(DeliveryMode::kSmi), "smi");
+  EXPECT_EQ(name(DeliveryMode::kNmi), "nmi");
+  EXPECT_EQ(name(DeliveryMode::kInit), "init");
+  EXPECT_EQ(name(DeliveryMode::kStartup), "startup");
+}
+
+}  // namespace
+}  // namespace panicroom::hypervisor

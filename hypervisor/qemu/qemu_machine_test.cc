@@ -1,0 +1,712 @@
+#include "hypervisor/qemu/qemu_machine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <thread>
+
+#include "hypervisor/qemu/test_guest.h"
+
+namespace panicroom::qemu {
+namespace {
+
+using namespace std::chrono_literals;
+using hypervisor::BreakpointHit;
+using hypervisor::Clock;
+using hypervisor::DeliveryMode;
+using hypervisor::Event;
+using hypervisor::GuestReset;
+using hypervisor::GuestShutdown;
+using hypervisor::IcrStore;
+using hypervisor::IpiRule;
+using hypervisor::IpiSent;
+using hypervisor::MachineLost;
+using hypervisor::Paused;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr VcpuId k0{0};
+constexpr VcpuId k1{1};
+constexpr VcpuId k2{2};
+
+#define ASSERT_OK(expression)                                      \
+  do {                                                             \
+    const auto& ok_result = (expression);                          \
+    ASSERT_TRUE(ok_result) << ok_result.error().message();         \
+  } while (false)
+#define ASSERT_EVENT(Type, event) ASSERT_TRUE(std::holds_alternative<Type>(event)) << describe(event)
+
+TEST(QemuMachine, RunsFromTheFirstInstructionAndReportsWhatTheGuestWrites) {
+  auto guest = TestGuest::create(2);
+  ASSERT_NE(guest, nullptr);
+  auto registers = guest->machine().registers(k0);
+  ASSERT_OK(registers);
+  EXPECT_EQ(registers->rip, 0xfff0U);
+  EXPECT_EQ(guest->machine().engine(), "qemu (tcg)");
+
+  ASSERT_TRUE(guest->run_to("hello", k0));
+  registers = guest->machine().registers(k0);
+  ASSERT_OK(registers);
+  EXPECT_EQ(registers->rip, guest->at("hello").value);
+  EXPECT_EQ(guest->console, "");
+  ASSERT_TRUE(guest->run_to("work", k0));
+  guest->pause();  // What was written before the last stop has been reported now.
+  EXPECT_EQ(guest->console, "B");
+  EXPECT_EQ(guest->agent, "A") << "only the guest may write there, not its firmware";
+}
+
+// The guest counts its passes itself, so a hit too many or too few shows.
+TEST(QemuMachine, EachPassOfEachVcpuIsReportedExactlyOnce) {
+  auto guest = TestGuest::at_work(3);
+  ASSERT_NE(guest, nullptr);
+  const auto id = guest->machine().add_breakpoint(guest->at("work_middle"), {});
+  ASSERT_OK(id);
+  std::map<VcpuId, std::uint64_t> last;
+  std::map<VcpuId, int> hits;
+  for (int i = 0; i < 300; ++i) {
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    const auto& hit = std::get<BreakpointHit>(event);
+    ASSERT_EQ(hit.id, *id);
+    const auto registers = guest->machine().registers(hit.vcpu);
+    ASSERT_OK(registers);
+    ASSERT_EQ(registers->rip, guest->at("work_middle").value);
+    const auto count = guest->number("counters", hit.vcpu);
+    if (hits[hit.vcpu]++ > 0) {
+      ASSERT_EQ(count, last[hit.vcpu] + 1) << "vCPU " << index(hit.vcpu) << ", hit " << i;
+    }
+    last[hit.vcpu] = count;
+  }
+  for (const auto vcpu : {k0, k1, k2}) EXPECT_GT(hits[vcpu], 10) << "vCPU " << index(vcpu) << " starves";
+}
+
+TEST(QemuMachine, ABreakpointOfOneVcpuIsPassedSilentlyByTheOthers) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().add_breakpoint(guest->at("work_middle"), {k1}));
+  const auto others_before = guest->number("counters", k0);
+  std::uint64_t last = 0;
+  for (int i = 0; i < 100; ++i) {
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    ASSERT_EQ(std::get<BreakpointHit>(event).vcpu, k1);
+    const auto registers = guest->machine().registers(k1);
+    ASSERT_OK(registers);
+    ASSERT_EQ(registers->rip, guest->at("work_middle").value);
+    const auto count = guest->number("counters", k1);
+    if (i > 0) { ASSERT_EQ(count, last + 1); }
+    last = count;
+  }
+  EXPECT_GT(guest->number("counters", k0), others_before + 20) << "the other vCPU starves";
+}
+
+TEST(QemuMachine, BreakpointsThatShareAnAddressAreReportedEachInOrder) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  const auto first = machine.add_breakpoint(guest->at("work_middle"), {k1});
+  const auto second = machine.add_breakpoint(guest->at("work_middle"), {k0, k1});
+  const auto third = machine.add_breakpoint(guest->at("work_middle"), {k1});
+  ASSERT_OK(third);
+  machine.set_held(k0, true);
+  for (int pass = 0; pass < 3; ++pass) {
+    for (const auto& id : {first, second, third}) {
+      const auto event = guest->run();
+      ASSERT_EVENT(BreakpointHit, event);
+      EXPECT_EQ(std::get<BreakpointHit>(event).id, *id);
+    }
+  }
+  const auto count = guest->number("counters", k1);
+  auto event = guest->run();
+  ASSERT_EVENT(BreakpointHit, event);
+  EXPECT_EQ(guest->number("counters", k1), count + 1);
+  // What is removed is not reported any more, not for the present pass either.
+  ASSERT_OK(machine.remove_breakpoint(*second));
+  event = guest->run();
+  ASSERT_EVENT(BreakpointHit, event);
+  EXPECT_EQ(std::get<BreakpointHit>(event).id, *third);
+  EXPECT_EQ(machine.remove_breakpoint(*second).error().kind(), ErrorKind::kInvalidInput);
+}
+
+TEST(QemuMachine, AHeldVcpuExecutesNothing) {
+  auto guest = TestGuest::at_work(3);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  machine.set_held(k1, true);
+  EXPECT_TRUE(machine.held(k1));
+  const auto before = machine.registers(k1);
+  const auto held_count = guest->number("counters", k1);
+  const auto count0 = guest->number("counters", k0);
+  const auto count2 = guest->number("counters", k2);
+  guest->run_until([&] {
+    return guest->number("counters", k0) > count0 + 1000 && guest->number("counters", k2) > count2 + 1000;
+  });
+  EXPECT_EQ(guest->number("counters", k1), held_count);
+  EXPECT_EQ(*machine.registers(k1), *before);
+
+  machine.set_held(k1, false);
+  guest->run_until([&] { return guest->number("counters", k1) > held_count + 1000; });
+  for (const auto vcpu : {k0, k1, k2}) machine.set_held(vcpu, true);
+  EXPECT_FALSE(machine.resume()) << "nothing could ever stop it";
+}
+
+TEST(QemuMachine, AnNmiReachesItsVcpuOnlyWithInterruptsOff) {
+  auto guest = TestGuest::at_work(3);
+  ASSERT_NE(guest, nullptr);
+  const auto registers = guest->machine().registers(k1);
+  ASSERT_OK(registers);
+  EXPECT_EQ(registers->rflags & hypervisor::kRflagsIf, 0U);
+  ASSERT_OK(guest->machine().inject_nmi(k1));
+  guest->run_until([&] { return guest->number("nmis", k1) > 0; });
+  EXPECT_EQ(guest->number("nmis", k1), 1U);
+  EXPECT_EQ(guest->number("nmis", k0), 0U);
+  EXPECT_EQ(guest->number("nmis", k2), 0U);
+}
+
+TEST(QemuMachine, AnNmiWakesAHaltedVcpu) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  EXPECT_FALSE(*machine.halted(k1));
+  guest->command(k1, Command::kHalt);
+  guest->run_until([&] { return *machine.halted(k1); });
+  EXPECT_EQ(machine.step(k1).error().kind(), ErrorKind::kInvalidInput) << "there is nothing to step";
+  ASSERT_OK(machine.inject_nmi(k1));
+  ASSERT_TRUE(guest->run_to("after_halt", k1));
+  EXPECT_EQ(guest->number("nmis", k1), 1U);
+}
+
+TEST(QemuMachine, AnNmiStaysPendingForAHeldVcpu) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  guest->machine().set_held(k1, true);
+  ASSERT_OK(guest->machine().inject_nmi(k1));
+  const auto count = guest->number("counters", k0);
+  guest->run_until([&] { return guest->number("counters", k0) > count + 1000; });
+  EXPECT_EQ(guest->number("nmis", k1), 0U);
+  guest->machine().set_held(k1, false);
+  guest->run_until([&] { return guest->number("nmis", k1) > 0; });
+}
+
+TEST(QemuMachine, AnNmiAtABreakpointDoesNotReportItTwice) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().add_breakpoint(guest->at("work_middle"), {k1}));
+  std::uint64_t last = 0;
+  for (int i = 0; i < 30; ++i) {
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    const auto count = guest->number("counters", k1);
+    if (i > 0) { ASSERT_EQ(count, last + 1); }
+    last = count;
+    ASSERT_EQ(guest->number("nmis", k1), static_cast<std::uint64_t>(i));
+    ASSERT_OK(guest->machine().inject_nmi(k1));
+  }
+}
+
+TEST(QemuMachine, AnInstructionThatFaultsFirstIsOnePass) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  const auto id = guest->machine().add_breakpoint(guest->at("faulting_load"), {});
+  for (std::uint64_t pass = 0; pass < 3; ++pass) {
+    guest->command(k1, Command::kPageFault);
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    EXPECT_EQ(std::get<BreakpointHit>(event).id, *id);
+    EXPECT_EQ(guest->number("faults", k1), pass);
+    // No second hit on the way.
+    ASSERT_TRUE(guest->run_to("work", k1));
+    EXPECT_EQ(guest->number("faults", k1), pass + 1);
+  }
+}
+
+TEST(QemuMachine, AnInstructionThatTheHandlerSkipsIsReportedAtTheNextPass) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  const auto id = guest->machine().add_breakpoint(guest->at("undefined_instruction"), {k1});
+  for (int pass = 0; pass < 3; ++pass) {
+    guest->command(k1, Command::kUndefined);
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    EXPECT_EQ(std::get<BreakpointHit>(event).id, *id);
+    ASSERT_TRUE(guest->run_to("work", k1));
+  }
+}
+
+TEST(QemuMachine, ARepeatedInstructionIsOnePass) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  const auto id = guest->machine().add_breakpoint(guest->at("repeated_store"), {});
+  for (int pass = 0; pass < 2; ++pass) {
+    guest->command(k1, Command::kRepeat);
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    EXPECT_EQ(std::get<BreakpointHit>(event).id, *id);
+    ASSERT_TRUE(guest->run_to("work", k1));
+    EXPECT_EQ(guest->machine().registers(k1)->rcx, 0U);
+  }
+}
+
+TEST(QemuMachine, ABreakpointOnHltIsPassedAndTheVcpuWaits) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().add_breakpoint(guest->at("halt_instruction"), {k1}));
+  guest->command(k1, Command::kHalt);
+  auto event = guest->run();
+  ASSERT_EVENT(BreakpointHit, event);
+  EXPECT_FALSE(*guest->machine().halted(k1));
+  ASSERT_OK(guest->machine().resume());
+  guest->pause();
+  EXPECT_TRUE(*guest->machine().halted(k1));
+  EXPECT_EQ(guest->machine().registers(k1)->rip, guest->at("after_halt").value);
+}
+
+TEST(QemuMachine, StepsOneInstructionOfAHeldVcpuAndNothingElse) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  machine.set_held(k1, true);
+  ASSERT_EQ(machine.registers(k1)->rip, guest->at("work_middle").value);
+  const auto other = machine.registers(k0);
+  ASSERT_OK(machine.step(k1));
+  EXPECT_EQ(machine.registers(k1)->rip, guest->at("work_middle").value + 1);
+  EXPECT_EQ(*machine.registers(k0), *other);
+}
+
+TEST(QemuMachine, WritesRegistersAndMovesAVcpu) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  auto registers = machine.registers(k1);
+  ASSERT_OK(registers);
+  auto changed = *registers;
+  changed.r12 = 0x1122334455667788;
+  changed.rip = guest->at("interrupts_on").value;
+  ASSERT_OK(machine.set_registers(k1, changed));
+  EXPECT_EQ(*machine.registers(k1), changed);
+  // It was moved onto a breakpoint, and has not executed it.
+  ASSERT_OK(machine.add_breakpoint(guest->at("interrupts_on"), {k1}));
+  const auto event = guest->run();
+  ASSERT_EVENT(BreakpointHit, event);
+  EXPECT_EQ(machine.registers(k1)->r12, 0x1122334455667788U);
+}
+
+TEST(QemuMachine, MemoryIsReadThroughTheVcpusPageTablesAndBoundsAreKept) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  std::array<std::byte, 16> bytes{};
+  EXPECT_EQ(machine.read_memory(k0, Gva{0xffff800000000000}, bytes).error().kind(), ErrorKind::kInvalidInput);
+  EXPECT_EQ(machine.write_memory(k0, Gva{0xffff800000000000}, bytes).error().kind(), ErrorKind::kInvalidInput);
+  // The fixmap window of the guest ends with the APIC's page.
+  EXPECT_EQ(machine.read_memory(k0, Gva{0xffffffffff5ffff8}, bytes).error().kind(), ErrorKind::kInvalidInput);
+  ASSERT_OK(machine.write_memory(k1, guest->at("scratch"), as_bytes("sixteen bytes...")));
+  ASSERT_OK(machine.read_physical(Gpa{guest->at("scratch").value}, bytes));
+  EXPECT_EQ(as_text(bytes), "sixteen bytes...");
+  ASSERT_OK(machine.write_physical(Gpa{guest->at("scratch").value}, as_bytes("S")));
+  ASSERT_OK(machine.read_memory(k1, guest->at("scratch"), bytes));
+  EXPECT_EQ(as_text(bytes), "Sixteen bytes...");
+  EXPECT_EQ(machine.read_physical(Gpa{(64U << 20) - 8}, bytes).error().kind(), ErrorKind::kInvalidInput);
+  EXPECT_EQ(machine.read_physical(Gpa{0xfffffffffffffff8}, bytes).error().kind(), ErrorKind::kInvalidInput);
+  EXPECT_EQ(machine.registers(VcpuId{2}).error().kind(), ErrorKind::kInvalidInput);
+}
+
+TEST(QemuMachine, OutputBeforeAStopIsNotLost) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().add_breakpoint(guest->at("write_done"), {k1}));
+  for (int pass = 1; pass <= 3; ++pass) {
+    guest->console.clear();
+    guest->agent.clear();
+    guest->command(k1, Command::kWrite);
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    // The rest, if there is any, comes before the next event of the machine.
+    guest->machine().set_held(k1, true);
+    ASSERT_OK(guest->machine().resume());
+    guest->pause();
+    guest->machine().set_held(k1, false);
+    EXPECT_EQ(std::count(guest->console.begin(), guest->console.end(), 'c'), 3000);
+    EXPECT_EQ(std::count(guest->agent.begin(), guest->agent.end(), 'a'), 100000);
+  }
+}
+
+TEST(QemuMachine, AGuestThatNeverStopsWritingCannotHoldOffADeadlineOrAPause) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  guest->command(k1, Command::kWriteForever);
+  ASSERT_OK(guest->machine().resume());
+  const auto deadline = Clock::now() + 200ms;
+  bool passed = false;
+  // Each call takes output of some kilobytes; without an end this would go on for ever.
+  for (int i = 0; i < 1'000'000 && !passed; ++i) {
+    passed = std::holds_alternative<hypervisor::DeadlinePassed>(guest->machine().next_event(deadline));
+  }
+  EXPECT_TRUE(passed);
+  guest->pause();
+  EXPECT_THAT(guest->agent, HasSubstr("xxxxxxxx"));
+}
+
+TEST(QemuMachine, CancelEndsTheWaitFromAnotherThreadAndTheNextOne) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().resume());
+  std::thread other([&] { guest->machine().cancel(); });
+  EXPECT_TRUE(std::holds_alternative<hypervisor::Cancelled>(guest->next()));
+  other.join();
+  guest->machine().cancel();
+  EXPECT_TRUE(std::holds_alternative<hypervisor::Cancelled>(guest->next()));
+  guest->pause();
+}
+
+TEST(QemuMachine, WhatNeedsAStopIsRefusedWhileItRuns) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  ASSERT_OK(machine.resume());
+  EXPECT_FALSE(machine.registers(k0));
+  EXPECT_FALSE(machine.step(k0));
+  EXPECT_FALSE(machine.inject_nmi(k0));
+  EXPECT_FALSE(machine.add_breakpoint(Gva{1}, {}));
+  EXPECT_FALSE(machine.snapshot("x"));
+  EXPECT_FALSE(machine.resume());
+  const auto passed = machine.next_event(Clock::now());
+  EXPECT_TRUE(std::holds_alternative<hypervisor::DeadlinePassed>(passed)) << describe(passed);
+  guest->pause();
+  EXPECT_TRUE(machine.registers(k0));
+  // A pause of what stands still takes effect at once.
+  guest->pause();
+}
+
+TEST(QemuMachine, ASnapshotBringsBackVcpusAndMemoryAndLeavesTheRest) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  const auto id = machine.add_breakpoint(guest->at("write_done"), {k1});
+  machine.set_held(k0, true);
+  const auto registers0 = machine.registers(k0);
+  const auto registers1 = machine.registers(k1);
+  const auto count = guest->number("counters", k1);
+  ASSERT_OK(machine.snapshot("armed"));
+  for (int trial = 0; trial < 3; ++trial) {
+    guest->agent.clear();
+    guest->command(k1, Command::kWrite);
+    auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    EXPECT_EQ(std::get<BreakpointHit>(event).id, *id);
+    ASSERT_OK(machine.restore("armed"));
+    EXPECT_EQ(*machine.registers(k0), *registers0);
+    EXPECT_EQ(*machine.registers(k1), *registers1);
+    EXPECT_EQ(guest->number("counters", k1), count);
+    EXPECT_TRUE(machine.held(k0));
+    ASSERT_OK(machine.resume());
+    guest->pause();
+    EXPECT_EQ(std::count(guest->agent.begin(), guest->agent.end(), 'a'), 100000);
+  }
+  EXPECT_EQ(machine.restore("unarmed").error().kind(), ErrorKind::kInvalidInput);
+  EXPECT_EQ(machine.snapshot("x y; quit").error().kind(), ErrorKind::kInvalidInput);
+}
+
+struct End {
+  const char* name;
+  Command command;
+  VcpuId vcpu;
+  bool hold_boot_vcpu;
+  bool shutdown;
+};
+class QemuMachineEnds : public ::testing::TestWithParam<End> {};
+
+TEST_P(QemuMachineEnds, AreReportedOnceAndASnapshotCanBeRestored) {
+  const auto& end = GetParam();
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  machine.set_held(k0, end.hold_boot_vcpu);
+  ASSERT_OK(machine.snapshot("armed"));
+  for (int trial = 0; trial < 2; ++trial) {
+    guest->command(end.vcpu, end.command);
+    const auto event = guest->run();
+    if (end.shutdown) {
+      ASSERT_EVENT(GuestShutdown, event);
+    } else {
+      ASSERT_EVENT(GuestReset, event);
+    }
+    // Not one instruction after it.
+    EXPECT_EQ(machine.registers(k0)->rip, 0xfff0U);
+    ASSERT_OK(machine.restore("armed"));
+    const auto count = guest->number("counters", k1);
+    guest->run_until([&] { return guest->number("counters", k1) > count + 1000; });
+  }
+  // And without a snapshot it boots again.
+  guest->command(end.vcpu, end.command);
+  auto event = guest->run();
+  ASSERT_TRUE(stops(event));
+  machine.set_held(k0, false);
+  ASSERT_TRUE(guest->run_to("hello", k0));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QemuMachineEnds,
+                         ::testing::Values(End{"Reset", Command::kReset, k0, false, false},
+                                           End{"ResetByAnotherVcpu", Command::kReset, k1, false, false},
+                                           End{"ResetWhileTheBootVcpuIsHeld", Command::kReset, k1, true, false},
+                                           End{"TripleFault", Command::kTripleFault, k1, false, false},
+                                           End{"PowerOff", Command::kPowerOff, k0, false, true},
+                                           End{"PowerOffWhileTheBootVcpuIsHeld", Command::kPowerOff, k1, true, true}),
+                         [](const auto& end) { return end.param.name; });
+
+// The store that resets, itself under a breakpoint, is executed by the engine's own step.
+TEST(QemuMachine, AResetInASteppedOverInstructionIsReported) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  guest->command(k1, Command::kTripleFault);
+  ASSERT_TRUE(guest->run_to("work_middle", k1));
+  bool reset = false;
+  for (int i = 0; i < 20 && !reset; ++i) {
+    ASSERT_OK(guest->machine().step(k1));
+    const auto event = guest->machine().next_event(Clock::now());
+    reset = std::holds_alternative<GuestReset>(event);
+  }
+  EXPECT_TRUE(reset);
+  ASSERT_TRUE(guest->run_to("hello", k0));
+}
+
+// --- IPIs
+
+std::vector<IcrStore> sites(const TestGuest& guest) {
+  return {{guest.at("icr_nmi"), hypervisor::Gpr::kRdi, 7},
+          {guest.at("icr_physical"), hypervisor::Gpr::kRsi, 7},
+          {guest.at("icr_logical"), hypervisor::Gpr::kRdi, 7}};
+}
+
+TEST(QemuMachineIpi, AsSentIsReportedWithItsTargetsAndArrives) {
+  auto guest = TestGuest::at_work(3);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), {}));
+  guest->command(k1, Command::kNmiToOthers);
+  auto event = guest->run();
+  ASSERT_EVENT(IpiSent, event);
+  const auto nmi = std::get<IpiSent>(event).ipi;
+  EXPECT_EQ(nmi.source, k1);
+  EXPECT_THAT(nmi.targets, ElementsAre(k0, k2));
+  EXPECT_EQ(nmi.sent_as, DeliveryMode::kNmi);
+  EXPECT_THAT(nmi.delivered_as, ElementsAre(DeliveryMode::kNmi, DeliveryMode::kNmi));
+  EXPECT_EQ(guest->machine().registers(k1)->rip, guest->at("icr_nmi_next").value);
+  guest->run_until([&] { return guest->number("nmis", k0) == 1 && guest->number("nmis", k2) == 1; });
+  EXPECT_EQ(guest->number("nmis", k1), 0U);
+
+  for (const auto vcpu : {k1, k2}) guest->command(vcpu, Command::kInterruptsOn);
+  guest->command(k0, Command::kFixedTo1);
+  event = guest->run();
+  ASSERT_EVENT(IpiSent, event);
+  EXPECT_THAT(std::get<IpiSent>(event).ipi.targets, ElementsAre(k1));
+  EXPECT_EQ(std::get<IpiSent>(event).ipi.vector, 0xf8);
+  EXPECT_EQ(std::get<IpiSent>(event).ipi.sent_as, DeliveryMode::kFixed);
+  guest->run_until([&] { return guest->number("irqs", k1) == 1; });
+
+  guest->command(k0, Command::kFixedTo1And2Logical);
+  event = guest->run();
+  ASSERT_EVENT(IpiSent, event);
+  EXPECT_THAT(std::get<IpiSent>(event).ipi.targets, ElementsAre(k1, k2));
+  guest->run_until([&] { return guest->number("irqs", k1) == 2 && guest->number("irqs", k2) == 1; });
+  EXPECT_EQ(guest->number("irqs", k0), 0U);
+}
+
+TEST(QemuMachineIpi, EachTargetGetsWhatItsRuleSays) {
+  auto guest = TestGuest::at_work(4);
+  ASSERT_NE(guest, nullptr);
+  const VcpuId k3{3};
+  std::vector<IpiRule> rules(2);
+  rules[0].mode = DeliveryMode::kNmi;
+  rules[0].target = k1;
+  rules[0].delivery = hypervisor::Drop{};
+  rules[1].mode = DeliveryMode::kNmi;
+  rules[1].target = k2;
+  rules[1].delivery = hypervisor::DeliverAsIrq{};
+  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  guest->command(k0, Command::kNmiToOthers);
+  const auto event = guest->run();
+  ASSERT_EVENT(IpiSent, event);
+  const auto& ipi = std::get<IpiSent>(event).ipi;
+  EXPECT_THAT(ipi.targets, ElementsAre(k1, k2, k3));
+  EXPECT_THAT(ipi.delivered_as, ElementsAre(std::nullopt, DeliveryMode::kFixed, DeliveryMode::kNmi));
+  EXPECT_EQ(guest->machine().registers(k0)->rip, guest->at("icr_nmi_next").value);
+  guest->run_until([&] { return guest->number("nmis", k3) == 1; });
+  EXPECT_EQ(guest->number("nmis", k1), 0U);
+  EXPECT_EQ(guest->number("nmis", k2), 0U);
+  EXPECT_EQ(guest->number("irqs", k2), 0U) << "interrupts are off there: it is pending";
+  guest->command(k2, Command::kInterruptsOn);
+  guest->run_until([&] { return guest->number("irqs", k2) == 1; });
+}
+
+TEST(QemuMachineIpi, AMaskableOneCanArriveAsAnNmi) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  std::vector<IpiRule> rules(1);
+  rules[0].vector = hypervisor::kRebootVector;
+  rules[0].delivery = hypervisor::DeliverAsNmi{};
+  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  guest->command(k0, Command::kFixedTo1);
+  const auto event = guest->run();
+  ASSERT_EVENT(IpiSent, event);
+  EXPECT_THAT(std::get<IpiSent>(event).ipi.delivered_as, ElementsAre(DeliveryMode::kNmi));
+  guest->run_until([&] { return guest->number("nmis", k1) == 1; });
+}
+
+TEST(QemuMachineIpi, ADelayedOneArrivesLaterAndNotBefore) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  std::vector<IpiRule> rules(1);
+  rules[0].delivery = hypervisor::Delay{300ms};
+  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  guest->command(k0, Command::kNmiToOthers);
+  ASSERT_OK(guest->machine().add_breakpoint(guest->at("nmi_handler"), {k1}));
+  auto event = guest->run();
+  ASSERT_EVENT(IpiSent, event);
+  const auto sent = Clock::now();
+  EXPECT_THAT(std::get<IpiSent>(event).ipi.delivered_as, ElementsAre(DeliveryMode::kNmi));
+  event = guest->run();
+  ASSERT_EVENT(BreakpointHit, event);
+  EXPECT_GE(Clock::now() - sent, 290ms);
+}
+
+TEST(QemuMachineIpi, ABreakpointAtTheStoreIsReportedFirst) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), {}));
+  ASSERT_OK(guest->machine().add_breakpoint(guest->at("icr_nmi"), {k0}));
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    guest->command(k0, Command::kNmiToOthers);
+    auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    EXPECT_EQ(guest->number("nmis", k1), i);
+    event = guest->run();
+    ASSERT_EVENT(IpiSent, event);
+    guest->run_until([&] { return guest->number("nmis", k1) == i + 1; });
+  }
+  ASSERT_OK(guest->machine().unwatch_ipis());
+  guest->command(k0, Command::kNmiToOthers);
+  auto event = guest->run();
+  ASSERT_EVENT(BreakpointHit, event);
+  guest->run_until([&] { return guest->number("nmis", k1) == 4; });
+}
+
+// --- What goes wrong
+
+TEST(QemuMachineLoss, AKilledQemuIsALossAndNotAHang) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().resume());
+  ::kill(guest->machine().pid(), SIGKILL);
+  auto event = guest->next();
+  ASSERT_EVENT(MachineLost, event);
+  EXPECT_THAT(std::get<MachineLost>(event).reason.message(), HasSubstr("QEMU died"));
+  EXPECT_FALSE(guest->machine().registers(k0));
+  EXPECT_FALSE(guest->machine().resume());
+  EXPECT_FALSE(guest->machine().snapshot("x"));
+  event = guest->next();
+  ASSERT_EVENT(MachineLost, event);
+}
+
+TEST(QemuMachineLoss, AQemuKilledWhileStoppedIsNoticedToo) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ::kill(guest->machine().pid(), SIGKILL);
+  const auto event = guest->next();
+  ASSERT_EVENT(MachineLost, event);
+}
+
+TEST(QemuMachineLoss, AQemuThatDoesNotStopIsALossWithinItsPatience) {
+  QemuOptions options;
+  options.patience = 500ms;
+  auto guest = TestGuest::at_work(2, options);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().resume());
+  ::kill(guest->machine().pid(), SIGSTOP);
+  ASSERT_OK(guest->machine().pause());
+  const auto event = guest->next();
+  ASSERT_EVENT(MachineLost, event);
+  EXPECT_THAT(std::get<MachineLost>(event).reason.message(), HasSubstr("hangs"));
+}
+
+TEST(QemuMachineLoss, AQemuThatDoesNotAnswerIsALossWithinItsPatience) {
+  QemuOptions options;
+  options.patience = 500ms;
+  options.long_patience = 1000ms;
+  for (const bool monitor : {false, true}) {
+    QemuOptions start = options;
+    start.long_patience = 60s;
+    auto guest = TestGuest::at_work(2, monitor ? options : start);
+    if (guest == nullptr) continue;
+    ::kill(guest->machine().pid(), SIGSTOP);
+    if (monitor) {
+      EXPECT_FALSE(guest->machine().snapshot("x"));
+    } else {
+      EXPECT_FALSE(guest->machine().registers(k0));
+    }
+    const auto event = guest->next();
+    ASSERT_EVENT(MachineLost, event);
+  }
+}
+
+TEST(QemuMachineLoss, SeveralMachinesLiveAndDieByThemselves) {
+  auto first = TestGuest::at_work(2);
+  auto second = TestGuest::at_work(2);
+  ASSERT_NE(first, nullptr);
+  ASSERT_NE(second, nullptr);
+  ASSERT_OK(first->machine().resume());
+  ASSERT_OK(second->machine().resume());
+  ::kill(first->machine().pid(), SIGKILL);
+  const auto event = first->next();
+  ASSERT_EVENT(MachineLost, event);
+  first.reset();
+  second->pause();
+  const auto count = second->number("counters", k1);
+  second->run_until([&] { return second->number("counters", k1) > count + 1000; });
+}
+
+TEST(QemuMachineConfig, WhatCannotBeIsRefusedByName) {
+  hypervisor::MachineConfig config;
+  config.name = "bad";
+  config.memory_bytes = 64U << 20;
+  config.kernel = PANICROOM_TEST_GUEST;
+  config.directory = test_state_directory();
+  QemuOptions options;
+  options.state_directory = test_state_directory();
+  const auto refusal = [&](auto change) {
+    auto changed = config;
+    change(changed);
+    auto made = QemuMachine::create(changed, options);
+    EXPECT_FALSE(made);
+    return made ? std::string() : made.error().message();
+  };
+  EXPECT_THAT(refusal([](auto& c) { c.vcpus = 0; }), HasSubstr("0 vCPUs"));
+  EXPECT_THAT(refusal([](auto& c) { c.memory_bytes = 1000; }), HasSubstr("1000 bytes"));
+  EXPECT_THAT(refusal([](auto& c) { c.kernel = "/no/such/kernel"; }), HasSubstr("/no/such/kernel"));
+  EXPECT_THAT(refusal([](auto& c) { c.pin = {0, 1, 2}; }), HasSubstr("pin"));
+  EXPECT_THAT(refusal([](auto& c) { c.directory = "/no/such/directory"; }), HasSubstr("/no/such/directory"));
+}
+
+TEST(QemuMachineConfig, VcpusArePinnedToHostCpus) {
+  std::string name = (std::filesystem::temp_directory_path() / "pinXXXXXX").native();
+  hypervisor::MachineConfig config;
+  config.name = "pinned";
+  config.vcpus = 2;
+  config.memory_bytes = 64U << 20;
+  config.kernel = PANICROOM_TEST_GUEST;
+  config.directory = ::mkdtemp(name.data());
+  config.pin = {0, 0};
+  QemuOptions options;
+  options.state_directory = test_state_directory();
+  {
+    // It checks the threads' affinity itself.
+    const auto machine = QemuMachine::create(config, options);
+    ASSERT_OK(machine);
+  }
+  config.pin = {0, 4095};
+  EXPECT_FALSE(QemuMachine::create(config, options));
+  std::filesystem::remove_all(config.directory);
+}
+
+}  // namespace
+}  // namespace panicroom::qemu

@@ -1,0 +1,216 @@
+// How a QemuMachine executes a single instruction, and what that is when it sends an interrupt.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "hypervisor/qemu/qemu_machine.h"
+
+namespace panicroom::qemu {
+namespace {
+
+using hypervisor::Clock;
+using hypervisor::Registers;
+
+}  // namespace
+
+MemoryReader QemuMachine::reader(VcpuId vcpu) {
+  return [this, vcpu](Gva at, std::span<std::byte> into) {
+    const auto bytes = stub_->read_memory(vcpu, at, into.size());
+    if (!bytes || bytes->size() != into.size()) return false;
+    std::copy(bytes->begin(), bytes->end(), into.begin());
+    return true;
+  };
+}
+
+Result<bool> QemuMachine::is_halted(VcpuId vcpu) {
+  const auto text = TRY(domain_->hmp("info registers", index(vcpu), options_.patience));
+  const auto at = text.find("HLT=");
+  if (at == std::string::npos || at + 4 >= text.size()) {
+    return host_error("QEMU's `info registers` does not tell whether vCPU {} is halted", vcpu);
+  }
+  return text[at + 4] == '1';
+}
+
+// One step of the stub's, which executes an instruction, or one iteration of a repeated one, or enters a handler.
+Result<QemuMachine::StepEnd> QemuMachine::step_once(VcpuId vcpu, const Registers& before) {
+  const auto deadline = Clock::now() + options_.patience;
+  for (;;) {
+    const auto stop = TRY(stub_->step(vcpu));
+    take_output();
+    if (stop.is_gone()) return host_error("its gdbstub says that it ended with status {}", stop.code);
+    if (stop.code == rsp::kSignalQuit) return StepEnd::kShutdown;
+    const auto boot = TRY(stub_->read_registers(VcpuId{0}));
+    const bool at_reset = (boot.cr0 & hypervisor::kCr0Pe) == 0 && (boot.cs & 0xffff) == 0xf000 && boot.rip == 0xfff0;
+    const bool was_there = index(vcpu) == 0 && (before.cr0 & hypervisor::kCr0Pe) == 0 && before.rip == 0xfff0;
+    if (at_reset && stop.is_trap() && stop.vcpu == VcpuId{0} && !was_there) return StepEnd::kReset;
+
+    const auto after = index(vcpu) == 0 ? boot : TRY(stub_->read_registers(vcpu));
+    if (!stop.is_trap() && after.rip == before.rip) {
+      // It timed out. Either the host is busy, or the vCPU waits.
+      if (TRY(is_halted(vcpu))) return invalid_input("vCPU {} waits in HLT: there is nothing to step", vcpu);
+      if (Clock::now() < deadline) continue;
+      return host_error("vCPU {} did not execute an instruction within {} ms", vcpu, options_.patience.count());
+    }
+    auto& interrupted = vcpus_[index(vcpu)].interrupted;
+    interrupted = interrupted_by_step(before, after, reader(vcpu));
+    return interrupted ? StepEnd::kDiverted : StepEnd::kExecuted;
+  }
+}
+
+// The same, but a repeated string operation to its end, or as far as is reasonable in one go.
+Result<QemuMachine::StepEnd> QemuMachine::step_whole_instruction(VcpuId vcpu, const Registers& before) {
+  constexpr int kMostIterations = 512;
+  auto now = before;
+  bool repeats = false;
+  for (int i = 0; i < kMostIterations; ++i) {
+    const auto end = TRY(step_once(vcpu, now));
+    if (end != StepEnd::kExecuted) return end;
+    now = TRY(stub_->read_registers(vcpu));
+    if (now.rip != before.rip) return end;
+    if (i == 0) {
+      std::array<std::byte, 8> instruction{};
+      repeats = now.rsp == before.rsp && reader(vcpu)(Gva{before.rip}, instruction) &&
+                is_repeated_string_operation(instruction);
+    }
+    if (!repeats) return end;  // A jump to itself.
+  }
+  vcpus_[index(vcpu)].interrupted = InterruptedPass{now.rip, now.rsp, now.rcx, std::nullopt};
+  return StepEnd::kDiverted;
+}
+
+Result<> QemuMachine::settle(VcpuId vcpu, StepEnd end) {
+  vcpus_[index(vcpu)].standing_at.reset();
+  switch (end) {
+    case StepEnd::kExecuted:
+    case StepEnd::kDiverted:
+      return {};
+    case StepEnd::kReset:
+      on_reset();
+      events_.emplace_back(hypervisor::GuestReset{});
+      return {};
+    case StepEnd::kShutdown:
+      return on_shutdown();
+  }
+  return {};
+}
+
+// Lets a vCPU that stands at a breakpoint which has been dealt with execute the instruction there, alone.
+Result<> QemuMachine::pass_over(VcpuId vcpu) {
+  auto& state = vcpus_[index(vcpu)];
+  if (!state.standing_at) return {};
+  const auto before = TRY(stub_->read_registers(vcpu));
+  const Gva pc{before.rip};
+  if (pc != *state.standing_at) {  // It was moved.
+    state.standing_at.reset();
+    return {};
+  }
+  if (const auto site = sites_.find(pc); site != sites_.end()) return store_icr(vcpu, site->second, before);
+  const auto end = TRY(step_whole_instruction(vcpu, before));
+  return settle(vcpu, end);
+}
+
+Result<> QemuMachine::step(VcpuId vcpu) {
+  TRY(check_stopped("stepping"));
+  TRY(check_vcpu(vcpu));
+  // What the vCPU still had to report is past.
+  std::erase_if(events_, [&](const hypervisor::Event& event) {
+    const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
+    return hit != nullptr && hit->vcpu == vcpu;
+  });
+  const auto before = TRY(or_lose(stub_->read_registers(vcpu)));
+  const auto site = sites_.find(Gva{before.rip});
+  auto done = [&]() -> Result<> {
+    if (site != sites_.end()) return store_icr(vcpu, site->second, before);
+    return settle(vcpu, TRY(step_once(vcpu, before)));
+  }();
+  if (!done && done.error().kind() != ErrorKind::kInvalidInput) return lose(done.error());
+  return done;
+}
+
+Result<> QemuMachine::deliver(const Msi& message) {
+  std::array<std::byte, sizeof(message.data)> bytes;
+  std::memcpy(bytes.data(), &message.data, sizeof(message.data));
+  return stub_->write_physical(message.address, bytes);
+}
+
+Result<> QemuMachine::deliver_due() {
+  const auto now = Clock::now();
+  for (auto& due : due_) {
+    if (now >= due.at) TRY(deliver(due.message));
+  }
+  std::erase_if(due_, [&](const DueInterrupt& due) { return now >= due.at; });
+  return {};
+}
+
+Result<> QemuMachine::inject_nmi(VcpuId vcpu) {
+  TRY(check_stopped("injecting an NMI"));
+  TRY(check_vcpu(vcpu));
+  return or_lose(deliver(msi_for(vcpu, hypervisor::DeliveryMode::kNmi, 0)));
+}
+
+// The destination half of the ICR is read from the source's local APIC; who answers to a logical address, from all.
+Result<std::vector<ApicState>> QemuMachine::apics_for(const IcrCommand& command, VcpuId source) {
+  std::vector<ApicState> apics;
+  if (command.shorthand != IcrCommand::Shorthand::kNone) return apics;
+  apics.resize(vcpus_.size());
+  for (std::uint32_t i = 0; i < vcpus_.size(); ++i) {
+    if (!command.logical && VcpuId{i} != source) continue;
+    const auto text = TRY(domain_->hmp(fmt::format("info lapic {}", i), 0, options_.patience));
+    apics[i] = TRY(parse_info_lapic(text));
+  }
+  return apics;
+}
+
+// A vCPU stands at a store to its ICR: applies the policy, gets the store out of the way, and reports.
+Result<> QemuMachine::store_icr(VcpuId vcpu, const hypervisor::IcrStore& site, const Registers& registers) {
+  const auto command = decode_icr(static_cast<std::uint32_t>(get(registers, site.value)));
+  if (!command) return settle(vcpu, TRY(step_whole_instruction(vcpu, registers)));
+  const auto apics = TRY(apics_for(*command, vcpu));
+  auto routing = route(*command, vcpu, targets_of(*command, vcpu, apics, vcpus()), rules_);
+  if (routing.as_sent) {
+    const auto end = TRY(step_whole_instruction(vcpu, registers));
+    TRY(settle(vcpu, end));
+    // A fault came between, and the store is still to come.
+    if (end != StepEnd::kExecuted) return {};
+  } else {
+    auto after = registers;
+    after.rip += site.length;
+    TRY(stub_->write_registers(vcpu, after));
+    vcpus_[index(vcpu)].standing_at.reset();
+    vcpus_[index(vcpu)].interrupted.reset();
+    for (std::size_t i = 0; i < routing.ipi.targets.size(); ++i) {
+      const auto& delivered = routing.delivered[i];
+      if (!delivered.mode) continue;
+      const auto message = msi_for(routing.ipi.targets[i], *delivered.mode, delivered.vector);
+      if (delivered.delay.count() > 0) {
+        due_.push_back({Clock::now() + delivered.delay, message});
+      } else {
+        TRY(deliver(message));
+      }
+    }
+  }
+  events_.emplace_back(hypervisor::IpiSent{std::move(routing.ipi)});
+  return {};
+}
+
+Result<> QemuMachine::watch_ipis(std::span<const hypervisor::IcrStore> sites, std::vector<hypervisor::IpiRule> rules) {
+  TRY(unwatch_ipis());
+  for (const auto& site : sites) {
+    if (sites_.contains(site.at)) continue;
+    TRY(want_breakpoint(site.at));
+    sites_.emplace(site.at, site);
+  }
+  rules_ = std::move(rules);
+  return {};
+}
+
+Result<> QemuMachine::unwatch_ipis() {
+  TRY(check_stopped("changing what becomes of IPIs"));
+  for (const auto& [at, site] : sites_) TRY(unwant_breakpoint(at));
+  sites_.clear();
+  rules_.clear();
+  return {};
+}
+
+}  // namespace panicroom::qemu

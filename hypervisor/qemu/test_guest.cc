@@ -1,0 +1,185 @@
+#include "hypervisor/qemu/test_guest.h"
+
+#include <fcntl.h>
+#include <gelf.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+namespace panicroom::qemu {
+namespace {
+
+namespace fs = std::filesystem;
+using hypervisor::Clock;
+using hypervisor::Event;
+
+// Far more than anything takes; a test that reaches it has failed.
+constexpr std::chrono::seconds kForever{60};
+
+std::map<std::string, std::uint64_t, std::less<>> read_symbols(const char* path) {
+  std::map<std::string, std::uint64_t, std::less<>> symbols;
+  elf_version(EV_CURRENT);
+  const UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
+  Elf* elf = elf_begin(fd.get(), ELF_C_READ, nullptr);
+  for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf, section)) != nullptr;) {
+    GElf_Shdr header;
+    if (gelf_getshdr(section, &header) == nullptr || header.sh_type != SHT_SYMTAB) continue;
+    Elf_Data* data = elf_getdata(section, nullptr);
+    for (int i = 0; i < static_cast<int>(header.sh_size / header.sh_entsize); ++i) {
+      GElf_Sym symbol;
+      gelf_getsym(data, i, &symbol);
+      symbols.emplace(elf_strptr(elf, header.sh_link, symbol.st_name), symbol.st_value);
+    }
+  }
+  elf_end(elf);
+  return symbols;
+}
+
+// Removed at the program's end, after the connection in it.
+struct Scratch {
+  fs::path path;
+  Scratch() {
+    std::string name = (fs::temp_directory_path() / "prXXXXXX").native();
+    path = ::mkdtemp(name.data());
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+};
+
+const fs::path& scratch() {
+  static const Scratch scratch;
+  return scratch.path;
+}
+
+}  // namespace
+
+const fs::path& test_state_directory() {
+  static const fs::path path = scratch() / "state";
+  return path;
+}
+
+std::string describe(const Event& event) {
+  if (const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event)) {
+    return fmt::format("breakpoint {} hit by vCPU {} at {}", static_cast<std::uint32_t>(hit->id), hit->vcpu, hit->at);
+  }
+  if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return "lost: " + lost->reason.message();
+  constexpr std::array kNames{"output", "hit", "IPI", "reset", "shutdown", "paused", "deadline", "cancelled", "lost"};
+  return kNames.at(event.index());
+}
+
+std::unique_ptr<TestGuest> TestGuest::create(std::uint32_t vcpus, QemuOptions options) {
+  auto guest = std::make_unique<TestGuest>();
+  std::string name = (scratch() / "mXXXXXX").native();
+  guest->directory_ = ::mkdtemp(name.data());
+  guest->symbols_ = read_symbols(PANICROOM_TEST_GUEST);
+  hypervisor::MachineConfig config;
+  config.name = "test";
+  config.vcpus = vcpus;
+  config.memory_bytes = 64U << 20;
+  config.kernel = PANICROOM_TEST_GUEST;
+  config.directory = guest->directory_;
+  options.state_directory = test_state_directory();
+  auto machine = QemuMachine::create(config, options);
+  if (!machine) {
+    ADD_FAILURE() << machine.error().message();
+    return nullptr;
+  }
+  guest->machine_ = *std::move(machine);
+  return guest;
+}
+
+TestGuest::~TestGuest() {
+  if (machine_) {
+    const auto destroyed = machine_->destroy();
+    EXPECT_TRUE(destroyed) << destroyed.error().message();
+    EXPECT_TRUE(fs::is_empty(directory_));
+  }
+}
+
+std::unique_ptr<TestGuest> TestGuest::at_work(std::uint32_t vcpus, QemuOptions options) {
+  auto guest = create(vcpus, options);
+  if (!guest) return nullptr;
+  for (std::uint32_t vcpu = 0; vcpu < vcpus; ++vcpu) {
+    if (!guest->run_to("work_middle", VcpuId{vcpu})) return nullptr;
+  }
+  return guest;
+}
+
+Gva TestGuest::at(std::string_view symbol) const {
+  const auto found = symbols_.find(symbol);
+  if (found == symbols_.end()) {
+    ADD_FAILURE() << "the guest has no symbol " << symbol;
+    return {};
+  }
+  return {found->second};
+}
+
+std::uint64_t TestGuest::number(std::string_view table, VcpuId vcpu) {
+  std::uint64_t value = 0;
+  const auto read = machine_->read_physical(Gpa{at(table).value + 8 * index(vcpu)},
+                                            std::as_writable_bytes(std::span(&value, 1)));
+  EXPECT_TRUE(read) << read.error().message();
+  return value;
+}
+
+void TestGuest::command(VcpuId vcpu, Command command) {
+  const auto written = machine_->write_memory(vcpu, at("commands") + 4 * index(vcpu), std::as_bytes(std::span(&command, 1)));
+  EXPECT_TRUE(written) << written.error().message();
+}
+
+Event TestGuest::next() {
+  const auto deadline = Clock::now() + kForever;
+  for (;;) {
+    auto event = machine_->next_event(deadline);
+    if (const auto* output = std::get_if<hypervisor::Output>(&event)) {
+      (output->stream == hypervisor::Stream::kConsole ? console : agent) += output->bytes;
+      continue;
+    }
+    if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) ADD_FAILURE() << "nothing happened";
+    return event;
+  }
+}
+
+Event TestGuest::run() {
+  const auto resumed = machine_->resume();
+  if (!resumed) {
+    ADD_FAILURE() << "resuming: " << resumed.error().message();
+    return hypervisor::MachineLost{resumed.error()};
+  }
+  return next();
+}
+
+bool TestGuest::run_to(std::string_view symbol, VcpuId vcpu) {
+  const auto id = machine_->add_breakpoint(at(symbol), {vcpu});
+  EXPECT_TRUE(id) << id.error().message();
+  if (!id) return false;
+  const auto event = run();
+  const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
+  const bool reached = hit != nullptr && hit->id == *id && hit->vcpu == vcpu;
+  EXPECT_TRUE(reached) << "running to " << symbol << ": " << describe(event);
+  const auto removed = machine_->remove_breakpoint(*id);
+  EXPECT_TRUE(removed) << removed.error().message();
+  return reached;
+}
+
+void TestGuest::pause() {
+  const auto asked = machine_->pause();
+  EXPECT_TRUE(asked) << asked.error().message();
+  const auto event = next();
+  EXPECT_TRUE(std::holds_alternative<hypervisor::Paused>(event)) << describe(event);
+}
+
+void TestGuest::run_until(const std::function<bool()>& done) {
+  const auto deadline = Clock::now() + kForever;
+  while (!done()) {
+    ASSERT_LT(Clock::now(), deadline) << "it did not come about";
+    const auto resumed = machine_->resume();
+    ASSERT_TRUE(resumed) << resumed.error().message();
+    pause();
+    ASSERT_FALSE(::testing::Test::HasFailure());
+  }
+}
+
+}  // namespace panicroom::qemu

@@ -60,7 +60,7 @@ std::optional<TokenTable> token_table_at(Bytes data, std::size_t digits_at) {
     position[i] = at;
     at += length + 1;
   }
-  for (const std::size_t alignment : {2, 4, 8}) {
+  for (const std::size_t alignment : {std::size_t{2}, std::size_t{4}, std::size_t{8}}) {
     const std::size_t index_at = align_up(at, alignment);
     const auto index = [&](std::size_t token) { return load<std::uint16_t>(data, index_at + token * 2); };
     const auto digit_offset = index(kFirstDigit);
@@ -171,7 +171,7 @@ std::optional<NameTable> names_before(Bytes data, const MarkerTable& markers, st
   const std::size_t window = kSymbolsPerMarker * kMaxName;
   const std::size_t earliest = latest > window ? latest - window : 0;
   for (std::size_t begin = latest & ~std::size_t{3}; begin >= earliest && begin >= sizeof(std::uint32_t); begin -= 4) {
-    for (const std::size_t distance : {4, 8}) {
+    for (const std::size_t distance : {std::size_t{4}, std::size_t{8}}) {
       if (begin < distance) continue;
       const std::size_t count = *load<std::uint32_t>(data, begin - distance);
       if (count == 0 || (count - 1) / kSymbolsPerMarker + 1 != markers.count) continue;
@@ -188,7 +188,7 @@ std::optional<NameTable> names_before(Bytes data, const MarkerTable& markers, st
 
 std::optional<NameTable> find_names(Bytes data, std::size_t token_table_begin) {
   std::size_t budget = kMaxNameSteps;
-  for (const std::size_t padding : {0, 4}) {
+  for (const std::size_t padding : {std::size_t{0}, std::size_t{4}}) {
     if (token_table_begin < padding) continue;
     if (const auto markers = markers_before(data, token_table_begin - padding)) {
       if (const auto names = names_before(data, *markers, budget)) return names;
@@ -368,7 +368,7 @@ Result<Kallsyms> decode_at(const ElfImage& elf, const Segment& segment, const To
   std::vector<LinkRange> loaded;
   for (const Segment& each : elf.segments()) loaded.push_back(each.range);
   for (const Hypothesis& hypothesis : kHypotheses) {
-    for (const std::size_t alignment : {4, 8}) {
+    for (const std::size_t alignment : {std::size_t{4}, std::size_t{8}}) {
       const auto where = places(hypothesis, *table, tokens, alignment);
       if (!where) continue;
       const auto at = addresses(data, segment.range.begin, hypothesis, *where, table->count);

@@ -157,8 +157,9 @@ Buffer compress_gzip(Bytes content) {
 Buffer compress_bzip2(Bytes content) {
   Buffer packed(content.size() * 2 + 4096);
   auto size = static_cast<unsigned>(packed.size());
-  require(BZ2_bzBuffToBuffCompress(reinterpret_cast<char*>(packed.data()), &size,
-                                   const_cast<char*>(reinterpret_cast<const char*>(content.data())),
+  char nothing = 0;  // libbz2 refuses a null pointer, even to no bytes.
+  char* source = content.empty() ? &nothing : const_cast<char*>(reinterpret_cast<const char*>(content.data()));
+  require(BZ2_bzBuffToBuffCompress(reinterpret_cast<char*>(packed.data()), &size, source,
                                    static_cast<unsigned>(content.size()), 9, 0, 0) == BZ_OK);
   packed.resize(size);
   return packed;
@@ -166,7 +167,12 @@ Buffer compress_bzip2(Bytes content) {
 
 Buffer compress_zstd(Bytes content) {
   Buffer packed(ZSTD_compressBound(content.size()));
-  const std::size_t size = ZSTD_compress(packed.data(), packed.size(), content.data(), content.size(), 19);
+  ZSTD_CCtx* context = ZSTD_createCCtx();
+  require(context != nullptr);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 19);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);  // As zstd(1) does, which the build calls.
+  const std::size_t size = ZSTD_compress2(context, packed.data(), packed.size(), content.data(), content.size());
+  ZSTD_freeCCtx(context);
   require(!ZSTD_isError(size));
   packed.resize(size);
   return packed;

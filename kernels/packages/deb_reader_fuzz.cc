@@ -1,9 +1,12 @@
 // Whatever the bytes, the reader must keep its promises to the visitor: paths that stay inside, contents exactly as
 // long as announced, limits kept. Mutations of compressed data rarely get deep, so the input is also tried as the
 // data.tar of an otherwise sound package.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "kernels/packages/deb_reader.h"
 #include "kernels/packages/synthetic_deb.h"
@@ -56,6 +59,27 @@ void read_checked(Bytes deb) {
   if (read_deb(deb, checker, limits)) checker.finish();
 }
 
+std::vector<SyntheticEntry> entries_in(std::string_view text) {
+  constexpr std::size_t kMaxEntries = 50;
+  constexpr std::size_t kMaxPath = 2000;
+  std::vector<SyntheticEntry> entries;
+  while (!text.empty() && entries.size() < kMaxEntries) {
+    const auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    // libarchive's writer takes no empty path, and a path ends for it at a NUL.
+    const auto path = line.substr(std::min<std::size_t>(2, line.size())).substr(0, kMaxPath);
+    if (path.empty() || path.find('\0') != std::string_view::npos) continue;
+    SyntheticEntry entry;
+    entry.path = path;
+    if (line[0] == 'd') entry.directory = true;
+    if (line[0] == 'l') entry.symlink_to = path;
+    if (line[0] != 'd' && line[0] != 'l')
+      entry.content.resize(static_cast<unsigned char>(line[1]) * std::size_t{512}, 'c');
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
 }  // namespace
 }  // namespace panicroom::kernels
 
@@ -64,8 +88,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Bytes input(reinterpret_cast<const std::byte*>(data), size);
   kernels::read_checked(input);
   const auto version = as_bytes("2.0\n");
-  const auto deb = kernels::make_ar(
-      {{"debian-binary", {version.begin(), version.end()}}, {"data.tar", {input.begin(), input.end()}}});
-  kernels::read_checked(Bytes(deb));
+  const auto read_as_data = [&](std::vector<std::byte> data) {
+    const auto deb =
+        kernels::make_ar({{"debian-binary", {version.begin(), version.end()}}, {"data.tar", std::move(data)}});
+    kernels::read_checked(Bytes(deb));
+  };
+  read_as_data({input.begin(), input.end()});
+  read_as_data(kernels::make_data_tar(kernels::entries_in(as_text(input)), kernels::DebCompression::kNone));
   return 0;
 }

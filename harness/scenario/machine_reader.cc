@@ -198,11 +198,8 @@ void read_kernel_bounds(const YamlNode& node, Requirements& requirements, Diagno
   }
 }
 
-// In the order of kCapabilityWords.
 constexpr std::array kCapabilities = {hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
                                       hypervisor::Capability::kTargetedNmi};
-constexpr std::array<std::string_view, kCapabilities.size()> kCapabilityWords = {"snapshot", "ipi-policy",
-                                                                                 "targeted-nmi"};
 
 }  // namespace
 
@@ -302,8 +299,10 @@ Requirements read_requires(const YamlNode& node, Diagnostics& diagnostics) {
   const Fields fields(node, "requires", kKeys, diagnostics);
   if (const YamlNode* kernel = fields.find("kernel")) read_kernel_bounds(*kernel, requirements, diagnostics);
   if (const YamlNode* engine = fields.find("engine")) {
+    std::array<std::string_view, kCapabilities.size()> names;
+    std::ranges::transform(kCapabilities, names.begin(), [](auto capability) { return name(capability); });
     for (const YamlNode& item : read_list(*engine, "engine", "[ipi-policy]", diagnostics)) {
-      if (const auto word = read_word(item, "engine", kCapabilityWords, diagnostics)) {
+      if (const auto word = read_word(item, "engine", names, diagnostics)) {
         requirements.capabilities.push_back(kCapabilities[*word]);
       }
     }

@@ -98,7 +98,7 @@ Result<int> RunCommand::run(std::vector<harness::Scenario> scenarios) {
   if (options_.capture_kernel) request.capture = TRY(choice.load(options_.capture_kernel));
 
   progress_->show({.subject = "measuring the engines"});
-  const auto engine = TRY(harness::choose_engine(options_.engine, *report_.mutable_host()));
+  const auto engine = TRY(harness::make_engine(options_.engine, *report_.mutable_host()));
   request.engine = engine.name;
   request.factory = engine.factory;
   request.repeat = options_.repeat;

@@ -14,8 +14,9 @@ struct Engine {
   MachineFactory factory;
 };
 
-// `wanted` is the command line's word: "auto" measures the host and takes the best. Fills what was measured into `host`,
-// and ends what a killed process has left behind. kUnsupported for an engine that this build or host does not have.
-Result<Engine> choose_engine(const std::string& wanted, v1::Host& host);
+// `wanted` is the command line's word: "auto" takes the best that was measured, "qemu" that engine however it runs best
+// here. Measures the host, says what was found in `host`, and ends the guests that a killed process has left behind.
+// kUnsupported for an engine that this build does not have, kHost for one that does not work on this host.
+Result<Engine> make_engine(const std::string& wanted, v1::Host& host);
 
 }  // namespace panicroom::harness

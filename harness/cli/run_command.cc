@@ -78,7 +78,8 @@ void RunCommand::print(const std::string& lines) {
 }
 
 Result<> RunCommand::write_reports() {
-  TRY(write_file(out_ / "report.json", TRY(harness::report_to_json(report_))));
+  const auto json = TRY(harness::report_to_json(report_));
+  TRY(write_file(out_ / "report.json", json));
   return harness::write_report_files(report_, {options_.json, options_.junit, options_.ktap});
 }
 

@@ -39,8 +39,9 @@ bool addressed(std::uint8_t destination, bool logical, std::uint32_t id, const A
 bool matches(const hypervisor::IpiRule& rule, const IcrCommand& command, VcpuId source, VcpuId target) {
   // An NMI's vector is without meaning, so no rule about vectors speaks of it.
   const bool has_vector = command.mode == DeliveryMode::kFixed || command.mode == DeliveryMode::kLowestPriority;
-  return (!rule.mode || *rule.mode == command.mode) && (!rule.vector || (has_vector && *rule.vector == command.vector)) &&
-         (!rule.source || *rule.source == source) && (!rule.target || *rule.target == target);
+  return (!rule.mode || *rule.mode == command.mode) &&
+         (!rule.vector || (has_vector && *rule.vector == command.vector)) && (!rule.source || *rule.source == source) &&
+         (!rule.target || *rule.target == target);
 }
 
 }  // namespace
@@ -72,9 +73,8 @@ std::vector<VcpuId> targets_of(const IcrCommand& command, VcpuId source, const s
                                std::uint32_t vcpus) {
   using Shorthand = IcrCommand::Shorthand;
   std::vector<VcpuId> targets;
-  const auto destination = index(source) < apics.size()
-                               ? static_cast<std::uint8_t>(apics[index(source)].icr_high >> 24)
-                               : std::uint8_t{0};
+  const auto destination =
+      index(source) < apics.size() ? static_cast<std::uint8_t>(apics[index(source)].icr_high >> 24) : std::uint8_t{0};
   for (std::uint32_t id = 0; id < vcpus; ++id) {
     const VcpuId vcpu{id};
     bool is_target = false;
@@ -131,13 +131,16 @@ Routing route(const IcrCommand& command, VcpuId source, std::vector<VcpuId> targ
     routing.delivered.push_back(delivered);
   }
 
-  // One of several: the choice stays the hardware's only if the store executes. Else it is the first that is not spared.
+  // One of several: the choice stays the hardware's only if the store executes. Else it is the first that is not
+  // spared.
   if (!routing.as_sent && command.mode == DeliveryMode::kLowestPriority) {
     bool taken = false;
     for (auto& delivered : routing.delivered) {
       if (delivered.mode != DeliveryMode::kLowestPriority) continue;
-      if (taken) delivered.mode = std::nullopt;
-      else delivered.mode = DeliveryMode::kFixed;
+      if (taken)
+        delivered.mode = std::nullopt;
+      else
+        delivered.mode = DeliveryMode::kFixed;
       taken = true;
     }
   }

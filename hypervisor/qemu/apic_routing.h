@@ -1,5 +1,5 @@
-// Who gets an IPI and in what form: the local APIC's addressing (Intel SDM Vol. 3, 11.6), and the rules of a policy applied
-// to it. Pure; how an interrupt is then brought about is the machine's.
+// Who gets an IPI and in what form: the local APIC's addressing (Intel SDM Vol. 3, 11.6), and the rules of a policy
+// applied to it. Pure; how an interrupt is then brought about is the machine's.
 #pragma once
 
 #include <chrono>
@@ -16,8 +16,9 @@ namespace panicroom::qemu {
 
 // The local APIC's registers that decide which interrupts are for it.
 struct ApicState {
-  std::uint32_t icr_high = 0;              // SDM Vol. 3, figure 11-12: destination in bits 24 to 31.
-  std::uint32_t logical_destination = 0;   // LDR, figure 11-13: the logical APIC ID, here already shifted down to 8 bits.
+  std::uint32_t icr_high = 0;  // SDM Vol. 3, figure 11-12: destination in bits 24 to 31.
+  std::uint32_t logical_destination =
+      0;  // LDR, figure 11-13: the logical APIC ID, here already shifted down to 8 bits.
   std::uint32_t destination_format = 0xf;  // DFR, figure 11-14: the model in its 4 bits; 0xf flat, 0 cluster.
 };
 
@@ -36,8 +37,8 @@ struct IcrCommand {
 // Nothing for the reserved delivery modes 3 and 7.
 std::optional<IcrCommand> decode_icr(std::uint32_t low);
 
-// The vCPUs that the command addresses, ascending. vCPU n has APIC ID n; `apics` has one entry for each vCPU, and may be
-// empty if the command has a shorthand.
+// The vCPUs that the command addresses, ascending. vCPU n has APIC ID n; `apics` has one entry for each vCPU, and may
+// be empty if the command has a shorthand.
 std::vector<VcpuId> targets_of(const IcrCommand& command, VcpuId source, const std::vector<ApicState>& apics,
                                std::uint32_t vcpus);
 
@@ -52,8 +53,9 @@ struct Routing {
   bool as_sent = true;               // Every target gets it as sent, at once: the store may simply execute.
   std::vector<Delivered> delivered;  // Same order as ipi.targets.
 };
-// The first rule that matches decides. What is not an interrupt for a running kernel (startup, INIT de-assert) cannot be
-// delayed or sent one by one, and is passed as sent unless it is dropped or turned into something else for all targets.
+// The first rule that matches decides. What is not an interrupt for a running kernel (startup, INIT de-assert) cannot
+// be delayed or sent one by one, and is passed as sent unless it is dropped or turned into something else for all
+// targets.
 Routing route(const IcrCommand& command, VcpuId source, std::vector<VcpuId> targets,
               const std::vector<hypervisor::IpiRule>& rules);
 

@@ -11,8 +11,8 @@
 
 namespace panicroom::qemu {
 
-// What `function` returned, or nothing if it did not return within `timeout`. Then it goes on in a thread of its own until it
-// does, so it must own whatever it uses.
+// What `function` returned, or nothing if it did not return within `timeout`. Then it goes on in a thread of its own
+// until it does, so it must own whatever it uses.
 template <typename Function>
 auto call_with_deadline(Function function, std::chrono::milliseconds timeout) -> std::optional<decltype(function())> {
   struct Shared {

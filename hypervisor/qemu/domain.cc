@@ -60,8 +60,8 @@ Result<std::unique_ptr<Domain>> Domain::create(std::shared_ptr<LibvirtConnection
   }
   domain->domain_ = TRY(std::move(*started));
   auto opaque = std::make_unique<std::shared_ptr<EventListener>>(domain->listener_);
-  domain->callback_ = virConnectDomainQemuMonitorEventRegister(domain->connection_->get(), domain->domain_.get(), nullptr,
-                                                               on_qmp_event, opaque.get(), free_listener, 0);
+  domain->callback_ = virConnectDomainQemuMonitorEventRegister(domain->connection_->get(), domain->domain_.get(),
+                                                               nullptr, on_qmp_event, opaque.get(), free_listener, 0);
   if (domain->callback_ < 0) return libvirt_error("listening to QEMU's monitor");
   static_cast<void>(opaque.release());  // libvirt's from now on.
   TRY(domain->find_process());
@@ -123,8 +123,8 @@ Result<std::vector<pid_t>> Domain::vcpu_threads() {
 std::string Domain::last_words() const {
   const auto log = read_text_file(connection_->root() / "log" / "qemu" / (name_ + ".log"));
   if (!log) return {};
-  // QEMU's own lines begin with the time and its name (-msg timestamp=on), or are assertions and the like; libvirt's begin
-  // with the time in another form or belong to the command line.
+  // QEMU's own lines begin with the time and its name (-msg timestamp=on), or are assertions and the like; libvirt's
+  // begin with the time in another form or belong to the command line.
   constexpr std::size_t kLongest = 2000;
   std::string words;
   std::string_view rest = *log;
@@ -148,8 +148,8 @@ Result<> Domain::destroy() {
   destroyed_ = true;
   // No event of a dying QEMU is of interest.
   if (callback_ >= 0) virConnectDomainQemuMonitorEventDeregister(connection_->get(), callback_);
-  // Nothing of it is kept, so there is nothing to wait for: libvirt would ask politely first, and a hanging QEMU does not
-  // listen.
+  // Nothing of it is kept, so there is nothing to wait for: libvirt would ask politely first, and a hanging QEMU does
+  // not listen.
   Result<> result;
   constexpr std::chrono::seconds kPatience{10};
   if (pidfd_) {
@@ -160,7 +160,8 @@ Result<> Domain::destroy() {
       int died = 0;
       do died = ::poll(&entry, 1, std::chrono::milliseconds(kPatience).count());
       while (died < 0 && errno == EINTR);
-      if (died <= 0) result = host_error("QEMU's process {} did not die within {} s of SIGKILL", pid_, kPatience.count());
+      if (died <= 0)
+        result = host_error("QEMU's process {} did not die within {} s of SIGKILL", pid_, kPatience.count());
     }
   }
   if (domain_ == nullptr) return result;

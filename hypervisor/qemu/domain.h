@@ -1,5 +1,5 @@
-// One libvirt domain: a QEMU process, its monitor, what it says when it dies, and its end. What the machine does with the
-// guest is not here.
+// One libvirt domain: a QEMU process, its monitor, what it says when it dies, and its end. What the machine does with
+// the guest is not here.
 //
 // Threading: one thread, but for the listener, which libvirt's event thread calls.
 #pragma once
@@ -25,8 +25,8 @@ class Domain {
  public:
   using EventListener = std::function<void(std::string_view qmp_event)>;
 
-  // Starts QEMU, paused before its first instruction. `timeout` bounds the start and, later, each monitor command that has
-  // no limit of its own. `listener` gets the names of QMP events (QEMU QMP reference: "RESET", "SHUTDOWN", ...).
+  // Starts QEMU, paused before its first instruction. `timeout` bounds the start and, later, each monitor command that
+  // has no limit of its own. `listener` gets the names of QMP events (QEMU QMP reference: "RESET", "SHUTDOWN", ...).
   static Result<std::unique_ptr<Domain>> create(std::shared_ptr<LibvirtConnection> connection, const DomainSpec& spec,
                                                 std::chrono::milliseconds timeout, EventListener listener);
 

@@ -83,9 +83,7 @@ void add_devices(pugi::xml_node domain, const DomainSpec& spec) {
 // What libvirt has no element for.
 void add_qemu_arguments(pugi::xml_node domain, const DomainSpec& spec) {
   auto commandline = domain.append_child("qemu:commandline");
-  const auto argument = [&](const std::string& value) {
-    set(commandline.append_child("qemu:arg"), "value", value);
-  };
+  const auto argument = [&](const std::string& value) { set(commandline.append_child("qemu:arg"), "value", value); };
   // A comma in a value is doubled (QEMU's manual, "-chardev").
   std::string socket;
   for (const char c : spec.gdb_socket.native()) socket.append(c == ',' ? 2 : 1, c);
@@ -97,7 +95,8 @@ void add_qemu_arguments(pugi::xml_node domain, const DomainSpec& spec) {
     argument("host-x86_64-cpu.kvm-pv-ipi=off");
   }
 
-  // The firmware logs to the agent's port if reading it gives 0xe9, the debug console's default.
+  // The firmware logs to the agent's port as long as reading it gives 0xe9, the debug console's default. Its banner
+  // comes before it looks.
   auto device = domain.append_child("qemu:override").append_child("qemu:device");
   set(device, "alias", "serial1");
   auto property = device.append_child("qemu:frontend").append_child("qemu:property");

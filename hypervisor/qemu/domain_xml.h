@@ -1,8 +1,8 @@
 // The libvirt domain of one machine, as XML. Pure; which fields libvirt takes is in its "Domain XML format" manual.
 //
-// Leaves out every device that a panic does not need: no network, USB, graphics or memory balloon, so that nothing but the
-// guest's own code decides what runs. The guest sees a PC with a 16550 console, QEMU's debug console as the agent port,
-// and a disk that it never uses: QEMU keeps snapshots in it.
+// Leaves out every device that a panic does not need: no network, USB, graphics or memory balloon, so that nothing but
+// the guest's own code decides what runs. The guest sees a PC with a 16550 console, QEMU's debug console as the agent
+// port, and a disk that it never uses: QEMU keeps snapshots in it.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct DomainSpec {
   Accelerator accelerator = Accelerator::kTcg;
   std::uint32_t vcpus = 1;
   std::uint64_t memory_bytes = 0;
-  std::vector<std::uint32_t> pin;   // pin[n]: the host CPU for vCPU n. Empty: unpinned.
+  std::vector<std::uint32_t> pin;  // pin[n]: the host CPU for vCPU n. Empty: unpinned.
   std::filesystem::path kernel;
   std::filesystem::path initramfs;  // May be empty.
   std::string cmdline;

@@ -157,7 +157,7 @@ Result<> QemuMachine::remove_breakpoint(hypervisor::BreakpointId id) {
 Result<> QemuMachine::snapshot(const std::string& snapshot_name) {
   TRY(check_stopped("taking a snapshot"));
   TRY(check_snapshot_name(snapshot_name));
-  auto said = domain_->hmp("savevm s-" + snapshot_name, 0, options_.long_patience);
+  auto said = domain_->hmp("savevm s-" + snapshot_name, 0, options_.snapshot_patience);
   if (!said) return lose(said.error());
   // It says something only when it fails; the machine is as it was.
   if (!said->empty()) return host_error("taking the snapshot {} in {}: {}", snapshot_name, disk_.native(), *said);
@@ -168,7 +168,7 @@ Result<> QemuMachine::snapshot(const std::string& snapshot_name) {
 Result<> QemuMachine::restore(const std::string& snapshot_name) {
   TRY(check_stopped("restoring a snapshot"));
   if (!snapshots_.contains(snapshot_name)) return invalid_input("there is no snapshot \"{}\"", snapshot_name);
-  auto said = domain_->hmp("loadvm s-" + snapshot_name, 0, options_.long_patience);
+  auto said = domain_->hmp("loadvm s-" + snapshot_name, 0, options_.snapshot_patience);
   if (!said) return lose(said.error());
   // Half of it may be in place.
   if (!said->empty()) return lose(host_error("restoring the snapshot {}: {}", snapshot_name, *said));

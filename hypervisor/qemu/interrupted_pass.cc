@@ -54,8 +54,8 @@ bool is_repeated_string_operation(std::span<const std::byte> instruction) {
     const bool other_prefix = value == 0x66 || value == 0x67 || (value & 0xf0) == 0x40 || value == 0x26 ||
                               value == 0x2e || value == 0x36 || value == 0x3e || value == 0x64 || value == 0x65;
     if (other_prefix) continue;
-    return repeated && ((value >= 0xa4 && value <= 0xa7) || (value >= 0xaa && value <= 0xaf) ||
-                        (value >= 0x6c && value <= 0x6f));
+    return repeated &&
+           ((value >= 0xa4 && value <= 0xa7) || (value >= 0xaa && value <= 0xaf) || (value >= 0x6c && value <= 0x6f));
   }
   return false;
 }

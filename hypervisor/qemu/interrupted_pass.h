@@ -1,6 +1,6 @@
-// Tells whether a single step executed an instruction or was diverted into an exception handler instead, and later whether
-// a vCPU that stands at that instruction again has only come back from the handler. Long mode only: the frames are those
-// of Intel SDM Vol. 3, 6.14.2.
+// Tells whether a single step executed an instruction or was diverted into an exception handler instead, and later
+// whether a vCPU that stands at that instruction again has only come back from the handler. Long mode only: the frames
+// are those of Intel SDM Vol. 3, 6.14.2.
 #pragma once
 
 #include <functional>
@@ -28,8 +28,8 @@ struct InterruptedPass {
 std::optional<InterruptedPass> interrupted_by_step(const hypervisor::Registers& before,
                                                    const hypervisor::Registers& after, const MemoryReader& read);
 
-// Whether `now`, at the same instruction, is the same pass. It is not if the handler changed where to return to (a fixup),
-// so that what is seen now is the next execution.
+// Whether `now`, at the same instruction, is the same pass. It is not if the handler changed where to return to (a
+// fixup), so that what is seen now is the next execution.
 bool same_pass(const InterruptedPass& pass, const hypervisor::Registers& now, const MemoryReader& read);
 
 // Whether the instruction is a repeated string operation, of which a step executes one iteration (SDM Vol. 2B, "REP").

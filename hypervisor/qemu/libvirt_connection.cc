@@ -21,8 +21,8 @@ constexpr std::string_view kPackages =
 // The account that Debian's libvirt looks up when it runs as root, whatever its configuration says.
 constexpr const char* kQemuAccount = "libvirt-qemu";
 
-// What a QEMU that is nobody's but this process's needs: our own user, no confinement that wants system services, and its
-// messages in a file. The keys are explained in libvirt's own qemu.conf.
+// What a QEMU that is nobody's but this process's needs: our own user, no confinement that wants system services, and
+// its messages in a file. The keys are explained in libvirt's own qemu.conf.
 std::string qemu_conf() {
   return fmt::format(
       "stdio_handler = \"file\"\n"
@@ -63,7 +63,8 @@ Result<> start_libvirt(const fs::path& root) {
 
 Error libvirt_error(std::string_view what) {
   const auto* error = virGetLastError();
-  return host_error("{}: {}", what, error != nullptr && error->message != nullptr ? error->message : "libvirt says not why");
+  return host_error("{}: {}", what,
+                    error != nullptr && error->message != nullptr ? error->message : "libvirt says not why");
 }
 
 Result<std::shared_ptr<LibvirtConnection>> LibvirtConnection::make(const fs::path& state_directory) {
@@ -73,7 +74,8 @@ Result<std::shared_ptr<LibvirtConnection>> LibvirtConnection::make(const fs::pat
   const auto root = directory.path();
   TRY(make_directories(root / "etc"));
   TRY(write_file(root / "etc" / "qemu.conf", qemu_conf()));
-  // Asking QEMU what it can do takes longer than starting it; libvirt keeps the answers, and all processes may share them.
+  // Asking QEMU what it can do takes longer than starting it; libvirt keeps the answers, and all processes may share
+  // them.
   const auto cache = root.parent_path() / "cache";
   TRY(make_directories(cache));
   std::error_code error;

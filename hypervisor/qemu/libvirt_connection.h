@@ -18,9 +18,9 @@ namespace panicroom::qemu {
 
 class LibvirtConnection {
  public:
-  // The process's connection; opened, with leftovers of dead processes reaped first, if this is the first call. It lives,
-  // and its directory with it, until the process ends. kHost, with the packages to install, if libvirt or its QEMU driver
-  // does not work; kInvalidInput if it is open already below another state directory.
+  // The process's connection; opened, with leftovers of dead processes reaped first, if this is the first call. It
+  // lives, and its directory with it, until the process ends. kHost, with the packages to install, if libvirt or its
+  // QEMU driver does not work; kInvalidInput if it is open already below another state directory.
   static Result<std::shared_ptr<LibvirtConnection>> open(const std::filesystem::path& state_directory);
 
   LibvirtConnection(const LibvirtConnection&) = delete;

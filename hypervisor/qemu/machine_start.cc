@@ -25,7 +25,8 @@ Result<> make_snapshot_disk(const fs::path& path) {
   // Small: what a snapshot needs is added at the image's end.
   const auto made = TRY(run_process({"qemu-img", "create", "-q", "-f", "qcow2", path.native(), "1M"}));
   if (made.exit_status != 0) {
-    return host_error("making the snapshot disk {}: qemu-img (package qemu-utils): {}{}", path.native(), made.err, made.out);
+    return host_error("making the snapshot disk {}: qemu-img (package qemu-utils): {}{}", path.native(), made.err,
+                      made.out);
   }
   return {};
 }
@@ -43,10 +44,14 @@ void MonitorEvents::report(std::string_view event) {
   {
     const std::lock_guard lock(mutex_);
     if (event == "RESET") ++resets_;
-    if (event == "SHUTDOWN") revival_ = Revival::kShutDown;
-    else if (revival_ == Revival::kShutDown && event == "RESET") revival_ = Revival::kReset;
-    else if (revival_ == Revival::kReset && event == "RESUME") revival_ = Revival::kRunning;
-    else if (revival_ == Revival::kRunning && event == "STOP") revival_ = Revival::kStopped;
+    if (event == "SHUTDOWN")
+      revival_ = Revival::kShutDown;
+    else if (revival_ == Revival::kShutDown && event == "RESET")
+      revival_ = Revival::kReset;
+    else if (revival_ == Revival::kReset && event == "RESUME")
+      revival_ = Revival::kRunning;
+    else if (revival_ == Revival::kRunning && event == "STOP")
+      revival_ = Revival::kStopped;
   }
   static_cast<void>(::eventfd_write(wake_.get(), 1));
 }
@@ -134,7 +139,7 @@ Result<> QemuMachine::start(const hypervisor::MachineConfig& config, const QemuO
   spec.console_socket = sockets_ / "console";
   spec.agent_socket = sockets_ / "agent";
   spec.gdb_socket = sockets_ / "gdb";
-  domain_ = TRY(Domain::create(std::move(connection), spec, options.long_patience,
+  domain_ = TRY(Domain::create(std::move(connection), spec, options.start_patience,
                                [monitor = monitor_](std::string_view event) { monitor->report(event); }));
   console_ = TRY(OutputStream::connect(spec.console_socket));
   agent_ = TRY(OutputStream::connect(spec.agent_socket));

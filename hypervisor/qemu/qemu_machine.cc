@@ -38,8 +38,8 @@ Error QemuMachine::lose(const Error& error) {
   pollfd process{domain_->pidfd(), POLLIN, 0};
   const bool dead = ::poll(&process, 1, 200) > 0;
   const auto words = domain_->last_words();
-  lost_ = host_error("{}{}{}{}", dead ? "QEMU died: " : "", error.message(), words.empty() ? "" : "; its last words: ",
-                     words);
+  lost_ = host_error("{}{}{}{}", dead ? "QEMU died: " : "", error.message(),
+                     words.empty() ? "" : "; its last words: ", words);
   return *lost_;
 }
 
@@ -245,13 +245,37 @@ void QemuMachine::on_stop(const rsp::StopReply& stop) {
 }
 
 // A vCPU reports a breakpoint, or a stop that came too late for an earlier report, or the rest of a single step.
-Result<> QemuMachine::examine_trap(VcpuId vcpu) {
-  const auto registers = TRY(stub_->read_registers(vcpu));
-  if (index(vcpu) == 0 && options_.accelerator == Accelerator::kTcg && at_reset_vector(registers)) {
+Result<> QemuMachine::examine_trap(VcpuId reported) {
+  const auto registers = TRY(stub_->read_registers(reported));
+  if (index(reported) == 0 && options_.accelerator == Accelerator::kTcg && at_reset_vector(registers)) {
     on_reset();
     events_.emplace_back(hypervisor::GuestReset{});
     return {};
   }
+  TRY(examine(reported, registers));
+  // QEMU names one vCPU, and often the same one, if several are at breakpoints: the others must not have to wait for
+  // their turn.
+  for (std::uint32_t i = 0; i < vcpus_.size(); ++i) {
+    const VcpuId other{i};
+    if (other == reported || vcpus_[i].held || vcpus_[i].standing_at) continue;
+    const auto others = TRY(stub_->read_registers(other));
+    if (!wanted_.contains(Gva{others.rip}) || TRY(waits_behind_hlt(other, others))) continue;
+    TRY(examine(other, others));
+  }
+  return {};
+}
+
+// A halted vCPU's RIP is that of the next instruction, which it is not about to execute.
+Result<bool> QemuMachine::waits_behind_hlt(VcpuId vcpu, const hypervisor::Registers& registers) {
+  constexpr std::array kMwait{std::byte{0x0f}, std::byte{0x01}, std::byte{0xc9}};
+  constexpr std::byte kHlt{0xf4};
+  std::array<std::byte, 3> before{};
+  if (!reader(vcpu)(Gva{registers.rip - before.size()}, before)) return false;
+  if (before.back() != kHlt && before != kMwait) return false;
+  return is_halted(vcpu);
+}
+
+Result<> QemuMachine::examine(VcpuId vcpu, const hypervisor::Registers& registers) {
   const Gva pc{registers.rip};
   if (!wanted_.contains(pc)) return {};
   auto& state = vcpus_[index(vcpu)];
@@ -259,14 +283,10 @@ Result<> QemuMachine::examine_trap(VcpuId vcpu) {
   state.interrupted.reset();
   state.standing_at = pc;
   if (again) return {};
-  bool reported = false;
   for (const auto& [id, breakpoint] : breakpoints_) {
     if (breakpoint.at != pc || (!breakpoint.vcpus.empty() && !breakpoint.vcpus.contains(vcpu))) continue;
     events_.emplace_back(hypervisor::BreakpointHit{vcpu, id, pc});
-    reported = true;
   }
-  // An ICR store has nothing to wait for.
-  if (!reported && sites_.contains(pc)) return pass_over(vcpu);
   return {};
 }
 
@@ -284,9 +304,9 @@ void QemuMachine::on_reset() {
   if (options_.accelerator == Accelerator::kTcg) vcpus_[0].standing_at = Gva{0xfff0};
 }
 
-// The guest has powered itself off. QEMU is then in a state that nothing can run in; libvirt, told to restart the guest,
-// resets it and lets it run, by the monitor and so without the stub's knowledge: the stub is connected anew when the
-// machine has come to a stop at the reset vector.
+// The guest has powered itself off. QEMU is then in a state that nothing can run in; libvirt, told to restart the
+// guest, resets it and lets it run, by the monitor and so without the stub's knowledge: the stub is connected anew when
+// the machine has come to a stop at the reset vector.
 Result<> QemuMachine::on_shutdown() {
   using Revival = MonitorEvents::Revival;
   const auto wanted = options_.accelerator == Accelerator::kTcg ? Revival::kStopped : Revival::kRunning;

@@ -1,21 +1,26 @@
-// A machine under test in a QEMU that libvirt manages. Its promises are hypervisor/machine.h's; here is how they are kept.
+// A machine under test in a QEMU that libvirt manages. Its promises are hypervisor/machine.h's; here is how they are
+// kept.
 //
-// Stops, registers, memory and who runs go over QEMU's gdbstub; snapshots and what the stub does not know over the monitor,
-// through libvirt; the guest's output over two sockets. One thread polls them all.
+// Stops, registers, memory and who runs go over QEMU's gdbstub; snapshots and what the stub does not know over the
+// monitor, through libvirt; the guest's output over two sockets. One thread polls them all.
 //
 // - Held: left out of what the stub is told to continue. Under the stub's single step every other vCPU is frozen.
-// - A breakpoint that was reported is stepped over, its vCPU alone, before the machine runs again. QEMU holds interrupts off
+// - A breakpoint that was reported is stepped over, its vCPU alone, before the machine runs again. QEMU holds
+// interrupts off
 //   in a single step, NMIs too, so only the instruction's own exceptions can come between (interrupted_pass.h).
-// - A breakpoint set where a vCPU stands, reported for another breakpoint, counts from the next pass on. After restore()
+// - A breakpoint set where a vCPU stands, reported for another breakpoint, counts from the next pass on. After
+// restore()
 //   nothing counts as reported: a vCPU that stands at a breakpoint reports it on resume().
 // - Interrupts are made by message: the stub writes to physical memory as a device would, and the local APICs take a
 //   write to their page for a message-signalled interrupt. So an interrupt reaches one vCPU, masked, halted or held.
+// - The firmware writes some lines of its own to the agent's port when it starts.
 // - Reset: a breakpoint at the reset vector stops the machine before the first instruction after it.
 // - Every wait for QEMU has an end. When it comes, or QEMU dies, the machine is lost, and says with which last words.
 #pragma once
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,7 +45,8 @@ struct QemuOptions {
   // How long QEMU may take for one answer, or to stop, before it counts as hanging.
   std::chrono::milliseconds patience{10'000};
   // The same for its start, and for writing or reading a snapshot.
-  std::chrono::milliseconds long_patience{60'000};
+  std::chrono::milliseconds start_patience{60'000};
+  std::chrono::milliseconds snapshot_patience{60'000};
 };
 
 // What QEMU's monitor reports by itself, passed from libvirt's event thread to the machine's.
@@ -69,7 +75,8 @@ class MonitorEvents {
 class QemuMachine final : public hypervisor::Machine {
  public:
   // The factory: a machine that stands before its first instruction. kInvalidInput for a configuration that cannot be.
-  static Result<std::unique_ptr<QemuMachine>> create(const hypervisor::MachineConfig& config, const QemuOptions& options);
+  static Result<std::unique_ptr<QemuMachine>> create(const hypervisor::MachineConfig& config,
+                                                     const QemuOptions& options);
   ~QemuMachine() override;
 
   [[nodiscard]] std::string engine() const override;
@@ -141,7 +148,9 @@ class QemuMachine final : public hypervisor::Machine {
   // --- Running (qemu_machine.cc)
   Result<> run();
   void on_stop(const rsp::StopReply& stop);
-  Result<> examine_trap(VcpuId vcpu);
+  Result<> examine_trap(VcpuId reported);
+  Result<> examine(VcpuId vcpu, const hypervisor::Registers& registers);
+  Result<bool> waits_behind_hlt(VcpuId vcpu, const hypervisor::Registers& registers);
   Result<> on_shutdown();
   void on_reset();
   void take_output();
@@ -182,7 +191,7 @@ class QemuMachine final : public hypervisor::Machine {
 
   bool running_ = false;
   bool pause_requested_ = false;
-  bool reset_seen_ = false;  // By the monitor; under TCG the reset vector tells.
+  bool reset_seen_ = false;                                     // By the monitor; under TCG the reset vector tells.
   std::optional<hypervisor::Clock::time_point> stop_deadline_;  // By when an asked-for stop must have come.
   bool late_output_given_ = false;
   std::optional<Error> lost_;

@@ -30,10 +30,10 @@ constexpr VcpuId k0{0};
 constexpr VcpuId k1{1};
 constexpr VcpuId k2{2};
 
-#define ASSERT_OK(expression)                                      \
-  do {                                                             \
-    const auto& ok_result = (expression);                          \
-    ASSERT_TRUE(ok_result) << ok_result.error().message();         \
+#define ASSERT_OK(expression)                              \
+  do {                                                     \
+    const auto& ok_result = (expression);                  \
+    ASSERT_TRUE(ok_result) << ok_result.error().message(); \
   } while (false)
 #define ASSERT_EVENT(Type, event) ASSERT_TRUE(std::holds_alternative<Type>(event)) << describe(event)
 
@@ -53,7 +53,8 @@ TEST(QemuMachine, RunsFromTheFirstInstructionAndReportsWhatTheGuestWrites) {
   ASSERT_TRUE(guest->run_to("work", k0));
   guest->pause();  // What was written before the last stop has been reported now.
   EXPECT_EQ(guest->console, "B");
-  EXPECT_EQ(guest->agent, "A") << "only the guest may write there, not its firmware";
+  EXPECT_TRUE(guest->agent.ends_with("\nA")) << guest->agent;
+  EXPECT_EQ(std::count(guest->agent.begin(), guest->agent.end(), '\n'), 3) << "the firmware's banner, and no more";
 }
 
 // The guest counts its passes itself, so a hit too many or too few shows.
@@ -95,10 +96,12 @@ TEST(QemuMachine, ABreakpointOfOneVcpuIsPassedSilentlyByTheOthers) {
     ASSERT_OK(registers);
     ASSERT_EQ(registers->rip, guest->at("work_middle").value);
     const auto count = guest->number("counters", k1);
-    if (i > 0) { ASSERT_EQ(count, last + 1); }
+    if (i > 0) {
+      ASSERT_EQ(count, last + 1);
+    }
     last = count;
   }
-  EXPECT_GT(guest->number("counters", k0), others_before + 20) << "the other vCPU starves";
+  EXPECT_GT(guest->number("counters", k0), others_before + 50) << "the other vCPU starves";
 }
 
 TEST(QemuMachine, BreakpointsThatShareAnAddressAreReportedEachInOrder) {
@@ -139,9 +142,8 @@ TEST(QemuMachine, AHeldVcpuExecutesNothing) {
   const auto held_count = guest->number("counters", k1);
   const auto count0 = guest->number("counters", k0);
   const auto count2 = guest->number("counters", k2);
-  guest->run_until([&] {
-    return guest->number("counters", k0) > count0 + 1000 && guest->number("counters", k2) > count2 + 1000;
-  });
+  guest->run_until(
+      [&] { return guest->number("counters", k0) > count0 + 1000 && guest->number("counters", k2) > count2 + 1000; });
   EXPECT_EQ(guest->number("counters", k1), held_count);
   EXPECT_EQ(*machine.registers(k1), *before);
 
@@ -198,7 +200,9 @@ TEST(QemuMachine, AnNmiAtABreakpointDoesNotReportItTwice) {
     const auto event = guest->run();
     ASSERT_EVENT(BreakpointHit, event);
     const auto count = guest->number("counters", k1);
-    if (i > 0) { ASSERT_EQ(count, last + 1); }
+    if (i > 0) {
+      ASSERT_EQ(count, last + 1);
+    }
     last = count;
     ASSERT_EQ(guest->number("nmis", k1), static_cast<std::uint64_t>(i));
     ASSERT_OK(guest->machine().inject_nmi(k1));
@@ -336,6 +340,7 @@ TEST(QemuMachine, AGuestThatNeverStopsWritingCannotHoldOffADeadlineOrAPause) {
   auto guest = TestGuest::at_work(2);
   ASSERT_NE(guest, nullptr);
   guest->command(k1, Command::kWriteForever);
+  guest->run_until([&] { return guest->agent.ends_with('x'); });
   ASSERT_OK(guest->machine().resume());
   const auto deadline = Clock::now() + 200ms;
   bool passed = false;
@@ -345,7 +350,6 @@ TEST(QemuMachine, AGuestThatNeverStopsWritingCannotHoldOffADeadlineOrAPause) {
   }
   EXPECT_TRUE(passed);
   guest->pause();
-  EXPECT_THAT(guest->agent, HasSubstr("xxxxxxxx"));
 }
 
 TEST(QemuMachine, CancelEndsTheWaitFromAnotherThreadAndTheNextOne) {
@@ -443,7 +447,12 @@ TEST_P(QemuMachineEnds, AreReportedOnceAndASnapshotCanBeRestored) {
   auto event = guest->run();
   ASSERT_TRUE(stops(event));
   machine.set_held(k0, false);
-  ASSERT_TRUE(guest->run_to("hello", k0));
+  const auto id = machine.add_breakpoint(guest->at("hello"), {});
+  ASSERT_OK(id);
+  event = guest->run();
+  // SeaBIOS finds that it has run before, and resets once more.
+  if (std::holds_alternative<GuestReset>(event)) event = guest->run();
+  ASSERT_EVENT(BreakpointHit, event);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, QemuMachineEnds,
@@ -460,7 +469,7 @@ TEST(QemuMachine, AResetInASteppedOverInstructionIsReported) {
   auto guest = TestGuest::at_work(2);
   ASSERT_NE(guest, nullptr);
   guest->command(k1, Command::kTripleFault);
-  ASSERT_TRUE(guest->run_to("work_middle", k1));
+  ASSERT_EQ(guest->machine().registers(k1)->rip, guest->at("work_middle").value);
   bool reset = false;
   for (int i = 0; i < 20 && !reset; ++i) {
     ASSERT_OK(guest->machine().step(k1));
@@ -468,7 +477,7 @@ TEST(QemuMachine, AResetInASteppedOverInstructionIsReported) {
     reset = std::holds_alternative<GuestReset>(event);
   }
   EXPECT_TRUE(reset);
-  ASSERT_TRUE(guest->run_to("hello", k0));
+  EXPECT_EQ(guest->machine().registers(k0)->rip, 0xfff0U);
 }
 
 // --- IPIs
@@ -632,12 +641,10 @@ TEST(QemuMachineLoss, AQemuThatDoesNotStopIsALossWithinItsPatience) {
 TEST(QemuMachineLoss, AQemuThatDoesNotAnswerIsALossWithinItsPatience) {
   QemuOptions options;
   options.patience = 500ms;
-  options.long_patience = 1000ms;
+  options.snapshot_patience = 500ms;
   for (const bool monitor : {false, true}) {
-    QemuOptions start = options;
-    start.long_patience = 60s;
-    auto guest = TestGuest::at_work(2, monitor ? options : start);
-    if (guest == nullptr) continue;
+    auto guest = TestGuest::at_work(2, options);
+    ASSERT_NE(guest, nullptr);
     ::kill(guest->machine().pid(), SIGSTOP);
     if (monitor) {
       EXPECT_FALSE(guest->machine().snapshot("x"));

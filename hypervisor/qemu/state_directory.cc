@@ -58,8 +58,7 @@ bool is_qemu_of(pid_t pid, const std::string& directory) {
 bool wait_for_death(int pidfd, std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   for (;;) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
     if (left <= 0) return false;
     pollfd entry{pidfd, POLLIN, 0};
     if (::poll(&entry, 1, static_cast<int>(left)) > 0) return true;
@@ -106,7 +105,8 @@ Result<StateDirectory> StateDirectory::create(const fs::path& shared) {
   if (error) return errno_error(error.value(), fmt::format("finding {}", shared.native()));
   if (absolute.native().size() > kLongestShared) {
     return invalid_input(
-        "the state directory {} is too long for the unix sockets in it: {} characters, at most {} (set XDG_RUNTIME_DIR or "
+        "the state directory {} is too long for the unix sockets in it: {} characters, at most {} (set XDG_RUNTIME_DIR "
+        "or "
         "name a shorter one)",
         absolute.native(), absolute.native().size(), kLongestShared);
   }

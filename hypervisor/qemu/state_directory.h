@@ -1,8 +1,8 @@
-// Where one panicroom process keeps what libvirt and QEMU need at run time (sockets, logs, libvirt's own files), and how
-// what a killed process left behind is found and ended.
+// Where one panicroom process keeps what libvirt and QEMU need at run time (sockets, logs, libvirt's own files), and
+// how what a killed process left behind is found and ended.
 //
-// Each process has a directory of its own below the state directory the user's processes share, and holds a lock in it for
-// as long as it lives. A directory whose lock is free has no owner: QEMU outlives the process that started it, and
+// Each process has a directory of its own below the state directory the user's processes share, and holds a lock in it
+// for as long as it lives. A directory whose lock is free has no owner: QEMU outlives the process that started it, and
 // libvirt's embedded driver cannot be told to end it.
 #pragma once
 
@@ -39,7 +39,8 @@ class StateDirectory {
   pid_t owner_;
 };
 
-// Where state is kept if the user does not say: below XDG_RUNTIME_DIR, or /run for root, or else the temporary directory.
+// Where state is kept if the user does not say: below XDG_RUNTIME_DIR, or /run for root, or else the temporary
+// directory.
 std::filesystem::path default_state_directory();
 
 struct Leftovers {
@@ -50,8 +51,9 @@ struct Leftovers {
 // directory that is not there has nothing left in it.
 Result<Leftovers> reap_leftovers(const std::filesystem::path& shared);
 
-// Kills every QEMU that was started with a file in `directory`, waits until they are gone, and says how many there were.
-// Only processes whose program is a qemu-system-* and one of whose arguments names a file in `directory` are touched.
+// Kills every QEMU that was started with a file in `directory`, waits until they are gone, and says how many there
+// were. Only processes whose program is a qemu-system-* and one of whose arguments names a file in `directory` are
+// touched.
 Result<std::size_t> kill_qemu_of(const std::filesystem::path& directory);
 
 }  // namespace panicroom::qemu

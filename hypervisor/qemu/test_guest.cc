@@ -118,14 +118,15 @@ Gva TestGuest::at(std::string_view symbol) const {
 
 std::uint64_t TestGuest::number(std::string_view table, VcpuId vcpu) {
   std::uint64_t value = 0;
-  const auto read = machine_->read_physical(Gpa{at(table).value + 8 * index(vcpu)},
-                                            std::as_writable_bytes(std::span(&value, 1)));
+  const auto read =
+      machine_->read_physical(Gpa{at(table).value + 8 * index(vcpu)}, std::as_writable_bytes(std::span(&value, 1)));
   EXPECT_TRUE(read) << read.error().message();
   return value;
 }
 
 void TestGuest::command(VcpuId vcpu, Command command) {
-  const auto written = machine_->write_memory(vcpu, at("commands") + 4 * index(vcpu), std::as_bytes(std::span(&command, 1)));
+  const auto written =
+      machine_->write_memory(vcpu, at("commands") + 4 * index(vcpu), std::as_bytes(std::span(&command, 1)));
   EXPECT_TRUE(written) << written.error().message();
 }
 

@@ -47,8 +47,8 @@ class TestGuest {
   hypervisor::Event next();
   // Resumes, and the next() event.
   hypervisor::Event run();
-  // Runs until the breakpoint is hit there, which is set and removed for that. False, and a failed test, if something else
-  // happens first.
+  // Runs until the breakpoint is hit there, which is set and removed for that. False, and a failed test, if something
+  // else happens first.
   bool run_to(std::string_view symbol, VcpuId vcpu);
   // pause() until it has taken effect.
   void pause();

@@ -129,7 +129,11 @@ after_halt:
     .globl write_done
 command_write:
     movl $3000, %ecx
-1:  movw $0x3f8, %dx
+1:  movw $0x3fd, %dx                    # Line status: wait until the transmitter takes another byte.
+    inb %dx, %al
+    testb $0x20, %al
+    jz 1b
+    movw $0x3f8, %dx
     movb $'c', %al
     outb %al, %dx
     decl %ecx

@@ -121,7 +121,7 @@ struct MarkerTable {
 // Can `count` markers end at `end`? Each is at least 256 of the shortest names (a length and a token) behind the one
 // before.
 std::optional<MarkerTable> markers_ending_at(Bytes data, std::size_t end, std::size_t count) {
-  if (count == 0 || end / sizeof(std::uint32_t) < count) return std::nullopt;
+  if (count < 2 || end / sizeof(std::uint32_t) < count) return std::nullopt;
   const MarkerTable table{end - count * sizeof(std::uint32_t), count};
   if (table.marker(data, 0) != 0) return std::nullopt;
   for (std::size_t i = 1; i < count; ++i) {
@@ -171,6 +171,8 @@ std::optional<NameTable> names_before(Bytes data, const MarkerTable& markers, st
   const std::size_t window = kSymbolsPerMarker * kMaxName;
   const std::size_t earliest = latest > window ? latest - window : 0;
   for (std::size_t begin = latest & ~std::size_t{3}; begin >= earliest && begin >= sizeof(std::uint32_t); begin -= 4) {
+    if (budget == 0) return std::nullopt;
+    --budget;
     for (const std::size_t distance : {std::size_t{4}, std::size_t{8}}) {
       if (begin < distance) continue;
       const std::size_t count = *load<std::uint32_t>(data, begin - distance);

@@ -45,10 +45,11 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-// The character codes stand for themselves, the other 161 tokens for longer texts.
+constexpr std::array<std::string_view, 6> kCommon{"func_", "asm_", "exc_", "__", "tT", "long_"};
+
+// The printable characters stand for themselves, the first six others for what is common in names.
 std::array<std::string, 256> make_tokens() {
   std::array<std::string, 256> tokens;
-  constexpr std::array<std::string_view, 6> kCommon{"func_", "asm_", "exc_", "__", "tT", "long_"};
   std::size_t next = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (i > ' ' && i <= '~') {
@@ -65,8 +66,9 @@ Buffer pack_name(const std::string& name, const std::array<std::string, 256>& to
   Buffer packed;
   for (std::size_t at = 0; at < name.size();) {
     std::size_t best = static_cast<unsigned char>(name[at]);
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      if (tokens[i].size() > tokens[best].size() && name.compare(at, tokens[i].size(), tokens[i]) == 0) best = i;
+    // They are the tokens 0 to 5, because no control character is printable.
+    for (std::size_t i = 0; i < kCommon.size(); ++i) {
+      if (kCommon[i].size() > tokens[best].size() && name.compare(at, kCommon[i].size(), kCommon[i]) == 0) best = i;
     }
     packed.push_back(static_cast<std::byte>(best));
     at += tokens[best].size();

@@ -22,10 +22,18 @@ TEST(CaptureConsole, LinesMayComeInPieces) {
   EXPECT_EQ(console.last_line(), "[    0.0] Linux version 6.1.0 (x)");
 }
 
+TEST(CaptureConsole, TheLastWordsOfTheFirstKernelMayComeLate) {
+  CaptureConsole console;
+  console.begin();
+  console.feed("Kernel panic - not syncing: first\n[    0.0] Linux version 6.1.0\n");
+  EXPECT_TRUE(console.entered());
+  EXPECT_FALSE(console.panicked());
+}
+
 TEST(CaptureConsole, TheFirstPanicLineIsKept) {
   CaptureConsole console;
   console.begin();
-  console.feed("Kernel panic - not syncing: no memory\n---[ end Kernel panic - not syncing: no memory ]---\nx\n");
+  console.feed("[    0.0] Linux version 6.1.0\nKernel panic - not syncing: no memory\n---[ end Kernel panic - not syncing: no memory ]---\nx\n");
   EXPECT_TRUE(console.panicked());
   EXPECT_EQ(console.panic_line(), "Kernel panic - not syncing: no memory");
   EXPECT_EQ(console.last_line(), "x");

@@ -24,6 +24,9 @@ function(panicroom_library name)
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
 endfunction()
 
+# What the sanitizer build is for: unit tests and fuzz targets, and not the program, nor the tests that drive machines.
+add_custom_target(unit_tests)
+
 # panicroom_test(NAME sources... [LINK libraries...] [LABELS labels...]): a GoogleTest program, its cases known to CTest.
 function(panicroom_test name)
   cmake_parse_arguments(ARG "" "" "LINK;LABELS" ${ARGN})
@@ -34,6 +37,9 @@ function(panicroom_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main panicroom_options)
   add_test(NAME ${name} COMMAND ${name} --gtest_brief=1)
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
+  if("unit" IN_LIST ARG_LABELS)
+    add_dependencies(unit_tests ${name})
+  endif()
 endfunction()
 
 # panicroom_fuzzer(NAME sources... LINK libraries... [CORPUS folder]): a libFuzzer target; `./panicroom test` runs each for
@@ -51,4 +57,5 @@ function(panicroom_fuzzer name)
   add_test(NAME ${name} COMMAND ${name} -max_total_time=20 -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 ${work}
                                 ${ARG_CORPUS})
   set_tests_properties(${name} PROPERTIES LABELS fuzz)
+  add_dependencies(unit_tests ${name})
 endfunction()

@@ -10,7 +10,7 @@
 #include "harness/director/capture_console.h"
 #include "harness/session/kernel_cmdline.h"
 #include "harness/session/log_file.h"
-#include "kernels/image/kaslr.h"
+#include "harness/session/running_slide.h"
 
 namespace panicroom::harness {
 namespace {
@@ -23,23 +23,6 @@ using hypervisor::Machine;
 constexpr auto kBootLimit = std::chrono::minutes(5);
 constexpr auto kPauseLimit = std::chrono::seconds(30);
 constexpr auto kSnapshotName = "armed";
-
-Result<std::filesystem::path> write_initramfs(const MachineRecipe& recipe, const std::filesystem::path& directory) {
-  agent::Config config;
-  for (std::uint32_t cpu = 0; cpu < recipe.workload.size(); ++cpu) {
-    const auto* workload = agent::find_workload(recipe.workload[cpu]);
-    if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", recipe.workload[cpu]);
-    config.workloads.push_back({VcpuId{cpu}, workload});
-  }
-  config.capture_command_line = capture_cmdline();
-  const auto capture_kernel = TRY(read_file(recipe.capture->path()));
-  const auto capture_initrd = TRY(agent::capture_initramfs());
-  const auto initramfs = TRY(agent::first_initramfs(
-      {.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd}));
-  auto path = directory / "initramfs";
-  TRY(write_file(path, initramfs));
-  return path;
-}
 
 // What a boot came to: armed, or why not.
 struct Boot {
@@ -107,20 +90,20 @@ Result<> stop(Machine& machine, LogFile& console_log) {
   }
 }
 
-// With page-table isolation the kernel can only be read from kernel mode; every workload enters it before long.
-constexpr int kMaxStepsToKernelMode = 20'000;
-
-Result<KaslrSlide> find_slide(Machine& machine, const kernels::KernelImage& image) {
-  constexpr VcpuId kVcpu{0};
-  for (int steps = 0; hypervisor::cpl(TRY(machine.registers(kVcpu))) != 0; ++steps) {
-    if (steps == kMaxStepsToKernelMode) return host_error("CPU {} does not enter the kernel", kVcpu);
-    TRY(machine.step(kVcpu));
-  }
-  return kernels::find_kaslr_slide(
-      image, [&](Gva at, std::span<std::byte> into) { return machine.read_memory(kVcpu, at, into); });
-}
-
 }  // namespace
+
+Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
+  agent::Config config;
+  for (std::uint32_t cpu = 0; cpu < recipe.workload.size(); ++cpu) {
+    const auto* workload = agent::find_workload(recipe.workload[cpu]);
+    if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", recipe.workload[cpu]);
+    config.workloads.push_back({VcpuId{cpu}, workload});
+  }
+  config.capture_command_line = capture_cmdline();
+  const auto capture_kernel = TRY(read_file(recipe.capture->path()));
+  const auto capture_initrd = TRY(agent::capture_initramfs());
+  return agent::first_initramfs({.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd});
+}
 
 ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel,
                            std::chrono::nanoseconds boot_time)
@@ -151,7 +134,8 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   config.memory_bytes = recipe.machine.memory_bytes;
   config.pin = recipe.machine.pin;
   config.kernel = recipe.kernel->path();
-  config.initramfs = TRY(write_initramfs(recipe, config.directory));
+  config.initramfs = config.directory / "initramfs";
+  TRY(write_file(config.initramfs, TRY(build_initramfs(recipe))));
   config.cmdline = first_cmdline(recipe.machine, recipe.extra_cmdline);
 
   auto machine = TRY(options.factory(config));
@@ -165,7 +149,7 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     }
     options.on_stage("armed");
     TRY(stop(*machine, console_log));
-    const auto slide = TRY_CONTEXT("finding the KASLR slide", find_slide(*machine, *recipe.kernel));
+    const auto slide = TRY_CONTEXT("finding the KASLR slide", find_running_slide(*machine, *recipe.kernel));
     options.on_stage("snapshot");
     TRY(machine->snapshot(kSnapshotName));
     TRY(console_log.status());
@@ -177,6 +161,15 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   }
 }
 
-Result<> ArmedMachine::restore() { return machine_->restore(kSnapshotName); }
+Result<> ArmedMachine::restore() {
+  TRY(machine_->restore(kSnapshotName));
+  // What is still to be reported was written in the trial before, and says nothing about the next.
+  while (true) {
+    const Event event = machine_->next_event(Clock::now());
+    if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) return {};
+    if (std::holds_alternative<hypervisor::Cancelled>(event)) return Error(ErrorKind::kCancelled, "cancelled");
+    if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return lost->reason;
+  }
+}
 
 }  // namespace panicroom::harness

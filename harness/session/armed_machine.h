@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "harness/observer/running_kernel.h"
@@ -28,6 +29,9 @@ struct MachineRecipe {
 
   friend bool operator==(const MachineRecipe&, const MachineRecipe&) = default;
 };
+
+// What a machine of that recipe boots: the agent, its workloads, the capture kernel.
+Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe);
 
 struct BootOptions {
   MachineFactory factory;

@@ -124,7 +124,10 @@ void Session::show(const Item& item, std::string_view stage) {
 Result<> Session::prepare_machine(const Group& group, const Item& item, MachineSlot& slot) {
   if (slot.refused) return *slot.refused;
   // A machine that cannot go back is no machine any more, which is no reason to give this trial up.
-  if (slot.machine && slot.machine->restore()) return {};
+  if (slot.machine) {
+    const auto restored = slot.machine->restore();
+    if (restored || restored.error().kind() == ErrorKind::kCancelled) return restored;
+  }
   slot.machine.reset();
   const BootOptions options{
       .factory = request_.factory,

@@ -11,7 +11,7 @@ void add_run(CLI::App& app, RunOptions& options, int& status) {
   command->add_option("PATH", options.scenarios, "Scenario files, or folders of them")->required();
   command->add_option("--kernel", options.kernels, "A kernel under test; may be given several times")
       ->type_name("REF")
-      ->expected(1);
+      ->allow_extra_args(false);
   command->add_option("--capture-kernel", options.capture_kernel, "The capture kernel, if not the kernel under test")
       ->type_name("REF");
   command->add_option("--engine", options.engine, "What runs the guests")

@@ -281,6 +281,12 @@ TEST(Yaml, DeepNestingIsRefusedBeforeItIsRead) {
   }
 }
 
+TEST(Yaml, ATokenThatBelongsToNoDocument) {
+  const std::string text = fmt::format("{}{}{}...\n, stray\n", kHead, kTimeline, kExpect);
+  EXPECT_EQ(render(mistakes(text)), "x.yaml:5:1: error: YAML: what begins here belongs to no scenario\n");
+  EXPECT_EQ(render(mistakes(", stray\n")), "x.yaml:1:1: error: YAML: what begins here belongs to no scenario\n");
+}
+
 TEST(Yaml, TooManyValues) {
   std::string many = "refs: [";
   for (int i = 0; i < 30'000; ++i) many += "a, ";

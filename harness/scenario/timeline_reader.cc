@@ -88,7 +88,7 @@ struct ActionGrammar {
 };
 
 const std::array<ActionGrammar, 10>& actions() {
-  static const std::array<ActionGrammar, 10> kActions = {{
+  static const std::array<ActionGrammar, 10> table = {{
       {"panic", read_panic, {"hit", "alone", "message"}},
       {"oops", plain<DoOops>, {"hit", "alone"}},
       {"nmi", plain<DoNmi>, {"hit", "alone"}},
@@ -100,7 +100,7 @@ const std::array<ActionGrammar, 10>& actions() {
       {"note", plain<DoNote>, {"hit", "alone"}},
       {"step", read_step, {"hit", "alone", "count"}},
   }};
-  return kActions;
+  return table;
 }
 
 // Keys that are right elsewhere but not with this action.

@@ -25,8 +25,11 @@ class TreeBuilder : public YAML::EventHandler {
   // The document that has been read whole, once.
   std::optional<YamlNode> take() { return std::exchange(finished_, std::nullopt); }
 
+  // Where the document begins that is being read or has been read last.
+  [[nodiscard]] Position start() const { return start_; }
+
   void OnDocumentStart(const YAML::Mark& mark) override {
-    last_ = position(mark);
+    start_ = position(mark);
     open_.clear();
     finished_.reset();
   }
@@ -88,7 +91,6 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   void count(Position at) {
-    last_ = at;
     if (++nodes_ <= kMaxNodes) return;
     diagnostics_.add(at, "more than {} values in one file", kMaxNodes);
     throw BoundReached();
@@ -114,7 +116,7 @@ class TreeBuilder : public YAML::EventHandler {
   std::vector<YamlNode> open_;  // The collections that have begun and not ended, outermost first.
   std::optional<YamlNode> finished_;
   std::size_t nodes_ = 0;
-  Position last_;
+  Position start_;
 };
 
 // Length of the well-formed UTF-8 sequence at the start of `text` (not empty), or 0 (Unicode 15, table 3-7).
@@ -207,8 +209,18 @@ std::vector<YamlNode> read_documents(std::string_view text, Diagnostics& diagnos
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
     TreeBuilder builder(diagnostics);
+    std::optional<Position> last_start;
     while (parser.HandleNextDocument(builder)) {
-      if (auto document = builder.take()) documents.push_back(*std::move(document));
+      auto document = builder.take();
+      // A token that no document can begin with (a ',' outside of brackets) yaml-cpp never consumes: it gives an empty
+      // document without end.
+      if (last_start == builder.start()) {
+        if (!documents.empty()) documents.pop_back();
+        diagnostics.add(builder.start(), "YAML: what begins here belongs to no scenario");
+        break;
+      }
+      last_start = builder.start();
+      if (document) documents.push_back(*std::move(document));
     }
   } catch (const BoundReached&) {
     // Reported where it was thrown.

@@ -694,6 +694,54 @@ TEST(QemuMachineConfig, WhatCannotBeIsRefusedByName) {
   EXPECT_THAT(refusal([](auto& c) { c.directory = "/no/such/directory"; }), HasSubstr("/no/such/directory"));
 }
 
+// A real kernel, to its panic for want of a root file system and the reboot that follows.
+TEST(QemuMachineKernel, BootsPanicsAndResetsAndComesBackFromASnapshot) {
+  const char* kernel = std::getenv("PANICROOM_TEST_KERNEL");
+  if (kernel == nullptr) GTEST_SKIP() << "PANICROOM_TEST_KERNEL does not name a bzImage";
+  std::string name = (std::filesystem::temp_directory_path() / "krXXXXXX").native();
+  hypervisor::MachineConfig config;
+  config.name = "kernel";
+  config.vcpus = 2;
+  config.memory_bytes = 512U << 20;
+  config.kernel = kernel;
+  config.cmdline = "console=ttyS0 panic=-1";
+  config.directory = ::mkdtemp(name.data());
+  QemuOptions options;
+  options.state_directory = test_state_directory();
+  auto made = QemuMachine::create(config, options);
+  ASSERT_OK(made);
+  auto& machine = **made;
+  std::string console;
+  const auto run = [&](const std::function<bool()>& until) -> Event {
+    EXPECT_TRUE(machine.resume());
+    for (const auto deadline = Clock::now() + 240s;;) {
+      auto event = machine.next_event(deadline);
+      const auto* output = std::get_if<hypervisor::Output>(&event);
+      if (output == nullptr) return event;
+      if (output->stream != hypervisor::Stream::kConsole) continue;
+      console += output->bytes;
+      if (until()) {
+        EXPECT_TRUE(machine.pause());
+      }
+    }
+  };
+  auto event = run([&] { return console.find("Linux version") != std::string::npos; });
+  ASSERT_EVENT(Paused, event);
+  ASSERT_OK(machine.snapshot("early"));
+  const auto registers = machine.registers(k0);
+  for (int trial = 0; trial < 2; ++trial) {
+    console.clear();
+    event = run([] { return false; });
+    ASSERT_EVENT(GuestReset, event);
+    EXPECT_THAT(console, HasSubstr("Kernel panic - not syncing: VFS"));
+    EXPECT_THAT(console, HasSubstr("Brought up 1 node, 2 CPUs"));
+    ASSERT_OK(machine.restore("early"));
+    EXPECT_EQ(*machine.registers(k0), *registers);
+  }
+  ASSERT_OK(machine.destroy());
+  std::filesystem::remove_all(config.directory);
+}
+
 TEST(QemuMachineConfig, VcpusArePinnedToHostCpus) {
   std::string name = (std::filesystem::temp_directory_path() / "pinXXXXXX").native();
   hypervisor::MachineConfig config;

@@ -38,6 +38,8 @@ new_tree() {
   fake apt-get <<<"echo \"apt-get \$*\" >>'$scratch/calls'"
   fake apt-cache <<<"[[ \$3 == qemu-new ]] && echo \"Package: \$3\""
   fake sudo <<<"echo \"sudo \$1\" >>'$scratch/calls'; exec \"\$@\""
+  fake getent <<<"[[ ! -e '$scratch/no-account' ]]"
+  fake useradd <<<"echo \"useradd \$*\" >>'$scratch/calls'"
   # Configuring makes the build folder, building makes a program that tells its arguments.
   fake cmake <<E2
 echo "cmake \$*" >>'$scratch/calls'
@@ -128,6 +130,16 @@ expect_output "a.cc:1: error: no" "building fails"
 expect_output "logs/release.log" "building fails"
 launch run
 expect_status 3 "a build that failed must be tried again"
+
+# libvirt's account, as root only.
+if ((EUID == 0)); then
+  new_tree
+  touch "$scratch/no-account"
+  launch
+  rm "$scratch/no-account"
+  expect_status 0 "no account"
+  grep -q '^useradd .*libvirt-qemu$' "$scratch/calls" || fail "no account: it was not created"
+fi
 
 # As an ordinary user, where this runs as root.
 if ((EUID == 0)) && command -v setpriv >/dev/null; then

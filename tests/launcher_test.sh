@@ -120,6 +120,15 @@ launch run
 expect_status 3 "configuring fails"
 expect_output "a.cc:1: error: no" "configuring fails"
 
+# An update of the tree during the build replaces the very script that runs.
+new_tree
+mv "$scratch/bin/cmake" "$scratch/bin/real-cmake"
+fake cmake <<<"yes ')' | head -c 20000 >'$scratch/tree/panicroom'; exec real-cmake \"\$@\""
+ln -s "$(command -v yes)" "$(command -v head)" "$scratch/bin/"
+launch run
+expect_status 0 "the launcher changes under way"
+expect_output "program: run" "the launcher changes under way"
+
 new_tree
 launch run
 touch "$scratch/tree/base/new.cc"

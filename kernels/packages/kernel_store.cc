@@ -1,5 +1,3 @@
-#include "kernels/packages/kernel_store.h"
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,8 +12,9 @@
 #include "base/file.h"
 #include "kernels/packages/apt_archive.h"
 #include "kernels/packages/cache_lock.h"
-#include "kernels/packages/deb_reader.h"
+#include "kernels/packages/kernel_store.h"
 #include "kernels/packages/kernel_tree.h"
+#include "kernels/packages/package_reader.h"
 #include "kernels/packages/release_order.h"
 
 namespace panicroom::kernels {
@@ -271,7 +270,7 @@ Result<StoredKernel> KernelStore::fetch(const ImagePackage& image, const Progres
     TRY(make_directories(download_folder));
     const auto deb = TRY(archive_->download(packages[i], download_folder, progress));
     tell(progress, fmt::format("unpacking {}", packages[i].name));
-    TRY(unpack_deb(deb, tree, kernel_tree_prefixes()));
+    TRY(unpack_package(deb, tree, kernel_tree_prefixes()));
   }
   const auto finished = scratch.path() / name;
   TRY_CONTEXT(image.record.name, arrange_kernel(tree, image.release, finished));

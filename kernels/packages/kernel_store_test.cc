@@ -1,5 +1,3 @@
-#include "kernels/packages/kernel_store.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -12,8 +10,9 @@
 
 #include "base/file.h"
 #include "kernels/packages/cache_lock.h"
+#include "kernels/packages/kernel_store.h"
 #include "kernels/packages/kernel_tree.h"
-#include "kernels/packages/synthetic_deb.h"
+#include "kernels/packages/synthetic_package.h"
 
 namespace panicroom::kernels {
 namespace {
@@ -188,7 +187,7 @@ TEST_F(KernelStoreTest, FollowsTheMetapackagesOfNewKernels) {
                           {"./usr/lib/modules/" + release + "/config", "CONFIG_X=y", "", false}}));
   archive_->add(
       "sid", "linux-modules-" + release, "7.2.13-1", {},
-      make_deb({{"./usr/lib/modules/" + release + "/kernel/a.ko.xz", "module", "", false}}, DebCompression::kZstd));
+      make_deb({{"./usr/lib/modules/" + release + "/kernel/a.ko.xz", "module", "", false}}, PackageCompression::kZstd));
   const auto kernel = ensure("debian:sid/amd64");
   ASSERT_TRUE(kernel) << kernel.error().message();
   EXPECT_EQ(kernel->release, release);

@@ -1,6 +1,7 @@
 // Whatever the bytes, the reader must keep its promises to the visitor: paths that stay inside, contents exactly as
 // long as announced, limits kept. Mutations of compressed data rarely get deep, so the input is also tried as the
-// data.tar of an otherwise sound package.
+// data.tar of an otherwise sound Debian package, as the payload of an otherwise sound RPM, and as names of entries in
+// both.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -8,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/packages/deb_reader.h"
-#include "kernels/packages/synthetic_deb.h"
+#include "kernels/packages/package_reader.h"
+#include "kernels/packages/synthetic_package.h"
 
 namespace panicroom::kernels {
 namespace {
@@ -20,9 +21,9 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-class Checker : public DebVisitor {
+class Checker : public PackageVisitor {
  public:
-  Result<bool> entry(const DebEntry& entry) override {
+  Result<bool> entry(const PackageEntry& entry) override {
     finish();
     require(!entry.path.empty() && entry.path.front() != '/' && entry.path.back() != '/');
     std::string_view rest = entry.path;
@@ -35,7 +36,7 @@ class Checker : public DebVisitor {
     total_ += entry.size;
     require(total_ <= kMaxBytes);
     wanted_ = !entry.path.ends_with('x');
-    left_ = wanted_ && entry.type == DebEntry::Type::kFile ? entry.size : 0;
+    left_ = wanted_ && entry.type == PackageEntry::Type::kFile ? entry.size : 0;
     return wanted_;
   }
   Result<> content(Bytes chunk) override {
@@ -51,12 +52,12 @@ class Checker : public DebVisitor {
   bool wanted_ = false;
 };
 
-void read_checked(Bytes deb) {
-  DebLimits limits;
+void read_checked(Bytes package) {
+  PackageLimits limits;
   limits.max_bytes = kMaxBytes;
   limits.max_entries = 1000;
   Checker checker;
-  if (read_deb(deb, checker, limits)) checker.finish();
+  if (read_package(package, checker, limits)) checker.finish();
 }
 
 std::vector<SyntheticEntry> entries_in(std::string_view text) {
@@ -94,6 +95,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     kernels::read_checked(Bytes(deb));
   };
   read_as_data({input.begin(), input.end()});
-  read_as_data(kernels::make_data_tar(kernels::entries_in(as_text(input)), kernels::DebCompression::kNone));
+  const auto entries = kernels::entries_in(as_text(input));
+  read_as_data(kernels::make_data_tar(entries, kernels::PackageCompression::kNone));
+  const auto read_as_payload = [&](const std::vector<std::byte>& payload) {
+    const auto rpm = kernels::make_rpm_around(payload, "x86_64", false);
+    kernels::read_checked(Bytes(rpm));
+  };
+  read_as_payload({input.begin(), input.end()});
+  read_as_payload(kernels::make_cpio(entries, kernels::PackageCompression::kNone));
   return 0;
 }

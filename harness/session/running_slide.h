@@ -1,0 +1,15 @@
+// The KASLR slide of a machine's kernel.
+#pragma once
+
+#include "base/address.h"
+#include "base/result.h"
+#include "hypervisor/machine.h"
+#include "kernels/image/kernel_image.h"
+
+namespace panicroom::harness {
+
+// The machine is stopped, with a user process on CPU 0 that runs or sleeps. May execute instructions on that CPU.
+// Errors as those of kernels::find_kaslr_slide(), and the machine's.
+Result<KaslrSlide> find_running_slide(hypervisor::Machine& machine, const kernels::KernelImage& image);
+
+}  // namespace panicroom::harness

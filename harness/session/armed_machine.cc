@@ -134,8 +134,9 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   config.memory_bytes = recipe.machine.memory_bytes;
   config.pin = recipe.machine.pin;
   config.kernel = recipe.kernel->path();
+  const auto initramfs = TRY(build_initramfs(recipe));
   config.initramfs = config.directory / "initramfs";
-  TRY(write_file(config.initramfs, TRY(build_initramfs(recipe))));
+  TRY(write_file(config.initramfs, initramfs));
   config.cmdline = first_cmdline(recipe.machine, recipe.extra_cmdline);
 
   auto machine = TRY(options.factory(config));

@@ -1,7 +1,6 @@
 #include "hypervisor/qemu/domain.h"
 
 #include <libvirt/libvirt-qemu.h>
-#include <libvirt/virterror.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -164,19 +163,8 @@ Result<> Domain::destroy() {
         result = host_error("QEMU's process {} did not die within {} s of SIGKILL", pid_, kPatience.count());
     }
   }
-  if (domain_ == nullptr) return result;
-  const auto destroyed = call_with_deadline(
-      [domain = std::move(domain_)]() -> Result<> {
-        if (virDomainDestroy(domain.get()) == 0) return {};
-        // libvirt may have noticed the death and cleaned up by itself.
-        const auto code = virGetLastErrorCode();
-        if (code == VIR_ERR_NO_DOMAIN || code == VIR_ERR_OPERATION_INVALID) return {};
-        return libvirt_error("ending the domain");
-      },
-      std::chrono::seconds(kPatience));
-  if (!result) return result;
-  if (!destroyed) return host_error("libvirt did not end the domain of a dead QEMU within {} s", kPatience.count());
-  return *destroyed;
+  if (domain_ != nullptr) connection_->forget(std::move(domain_));
+  return result;
 }
 
 Domain::~Domain() { static_cast<void>(destroy()); }

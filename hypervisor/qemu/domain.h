@@ -48,7 +48,7 @@ class Domain {
   // QEMU's last words: the end of its standard error, without what libvirt wrote there. May be empty.
   [[nodiscard]] std::string last_words() const;
 
-  // Kills QEMU and waits until it and libvirt's memory of it are gone. kHost if that does not happen in time.
+  // Kills QEMU and waits until it is dead; libvirt's memory of it goes later. kHost if it does not die in time.
   Result<> destroy();
 
  private:

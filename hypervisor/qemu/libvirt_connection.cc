@@ -5,7 +5,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <thread>
 
@@ -104,7 +104,26 @@ Result<std::shared_ptr<LibvirtConnection>> LibvirtConnection::open(const fs::pat
   return instance;
 }
 
+void LibvirtConnection::forget(std::shared_ptr<virDomain> domain) {
+  {
+    const std::lock_guard lock(pending_->mutex);
+    ++pending_->count;
+  }
+  std::thread([domain = std::move(domain), pending = pending_]() mutable {
+    // An error means that libvirt has noticed the death by itself.
+    virDomainDestroy(domain.get());
+    domain.reset();
+    const std::lock_guard lock(pending->mutex);
+    --pending->count;
+    pending->changed.notify_all();
+  }).detach();
+}
+
 LibvirtConnection::~LibvirtConnection() {
+  {
+    std::unique_lock lock(pending_->mutex);
+    pending_->changed.wait_for(lock, std::chrono::seconds(10), [&] { return pending_->count == 0; });
+  }
   if (connection_ != nullptr) virConnectClose(connection_);
 }
 

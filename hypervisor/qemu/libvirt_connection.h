@@ -6,6 +6,7 @@
 
 #include <libvirt/libvirt.h>
 
+#include <condition_variable>
 #include <filesystem>
 #include <memory>
 #include <mutex>
@@ -27,6 +28,10 @@ class LibvirtConnection {
   LibvirtConnection& operator=(const LibvirtConnection&) = delete;
   ~LibvirtConnection();
 
+  // Makes libvirt forget a domain whose QEMU is dead, in the background: it takes its time. The connection's end waits
+  // for it.
+  void forget(std::shared_ptr<virDomain> domain);
+
   [[nodiscard]] virConnectPtr get() const { return connection_; }
   // The root of libvirt's files, private to this process.
   [[nodiscard]] const std::filesystem::path& root() const { return directory_.path(); }
@@ -40,6 +45,13 @@ class LibvirtConnection {
   std::filesystem::path state_directory_;
   StateDirectory directory_;
   virConnectPtr connection_ = nullptr;
+
+  struct Pending {
+    std::mutex mutex;
+    std::condition_variable changed;
+    unsigned count = 0;
+  };
+  std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
 };
 
 // libvirt's last error in this thread, as ours.

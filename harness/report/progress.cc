@@ -4,7 +4,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 
 #include "harness/report/untrusted_text.h"
@@ -30,37 +32,71 @@ class StatusLine final : public Progress {
     const std::lock_guard lock(mutex_);
     std::string text = without_stage(activity);
     if (!activity.stage.empty()) text += ": " + escape_untrusted(activity.stage);
-    // A tab fills a number of columns that depends on where it stands; the last column is left free, because some
-    // terminals wrap when it is written.
+    // A tab fills a number of columns that depends on where it stands.
     for (char& c : text) {
       if (c == '\t') c = ' ';
     }
-    text = shorten(text, columns_ > 1 ? columns_ - 1 : 1);
-    if (text == status_) return;
-    status_ = std::move(text);
-    out_ << "\r\x1b[K" << status_ << std::flush;
+    sources_[activity.source] = std::move(text);
+    update();
+  }
+
+  void end(std::size_t source) override {
+    const std::lock_guard lock(mutex_);
+    sources_.erase(source);
+    update();
   }
 
   void print(std::string_view lines) override {
     const std::lock_guard lock(mutex_);
-    if (!status_.empty()) out_ << "\r\x1b[K";
+    if (!status_.empty()) out_ << kErase;
     out_ << lines << status_ << std::flush;
   }
 
   void clear() override {
     const std::lock_guard lock(mutex_);
     erase();
+    sources_.clear();
+  }
+
+  void write_above(const std::function<void()>& write) override {
+    const std::lock_guard lock(mutex_);
+    if (!status_.empty()) out_ << kErase << std::flush;
+    write();
+    out_ << status_ << std::flush;
   }
 
  private:
+  static constexpr std::string_view kErase = "\r\x1b[K";
+
+  // Each source has its part of the line; the last column is left free, because some terminals wrap when it is written.
+  void update() {
+    const std::size_t width = columns_ > 1 ? columns_ - 1 : 1;
+    std::string line;
+    if (!sources_.empty()) {
+      const std::size_t gaps = kBetween.size() * (sources_.size() - 1);
+      const std::size_t share = width > gaps ? std::max((width - gaps) / sources_.size(), std::size_t{1}) : 1;
+      for (const auto& [source, text] : sources_) {
+        if (!line.empty()) line += kBetween;
+        line += shorten(text, share);
+      }
+      line = shorten(line, width);
+    }
+    if (line == status_) return;
+    status_ = std::move(line);
+    out_ << kErase << status_ << std::flush;
+  }
+
   void erase() {
-    if (!status_.empty()) out_ << "\r\x1b[K" << std::flush;
+    if (!status_.empty()) out_ << kErase << std::flush;
     status_.clear();
   }
+
+  static constexpr std::string_view kBetween = " | ";
 
   std::mutex mutex_;
   std::ostream& out_;
   std::size_t columns_;
+  std::map<std::size_t, std::string> sources_;
   std::string status_;
 };
 
@@ -71,9 +107,15 @@ class PlainLines final : public Progress {
   void show(const Activity& activity) override {
     const std::lock_guard lock(mutex_);
     std::string text = without_stage(activity);
-    if (text == last_) return;
-    last_ = std::move(text);
-    out_ << last_ << '\n' << std::flush;
+    auto& last = last_[activity.source];
+    if (text == last) return;
+    last = std::move(text);
+    out_ << last << '\n' << std::flush;
+  }
+
+  void end(std::size_t source) override {
+    const std::lock_guard lock(mutex_);
+    last_.erase(source);
   }
 
   void print(std::string_view lines) override {
@@ -83,17 +125,30 @@ class PlainLines final : public Progress {
 
   void clear() override {}
 
+  void write_above(const std::function<void()>& write) override {
+    const std::lock_guard lock(mutex_);
+    write();
+  }
+
  private:
   std::mutex mutex_;
   std::ostream& out_;
-  std::string last_;
+  std::map<std::size_t, std::string> last_;  // By source.
 };
 
 class Silent final : public Progress {
  public:
   void show(const Activity& /*activity*/) override {}
+  void end(std::size_t /*source*/) override {}
   void print(std::string_view /*lines*/) override {}
   void clear() override {}
+  void write_above(const std::function<void()>& write) override {
+    const std::lock_guard lock(mutex_);
+    write();
+  }
+
+ private:
+  std::mutex mutex_;
 };
 
 }  // namespace

@@ -41,6 +41,34 @@ TEST(Progress, ElsewhereEachSubjectAndTrialIsALineAndStagesAreSilent) {
   EXPECT_EQ(out.str(), "fetching debian:bookworm/cloud-amd64\noops: trial 1 of 2\noops: trial 2 of 2\npass  oops\n");
 }
 
+TEST(Progress, SourcesShareATerminalsLine) {
+  std::ostringstream out;
+  {
+    const auto progress = make_progress(out, {.tty = true, .colour = false, .columns = 24});
+    progress->show({.source = 1, .subject = "oops", .stage = "booting"});
+    progress->show({.source = 2, .subject = "nmi", .stage = "armed"});
+    progress->write_above([&] { out << "pass\n"; });
+    progress->end(1);
+  }
+  EXPECT_EQ(out.str(),
+            "\r\x1b[Koops: booting"
+            "\r\x1b[Koops: boo… | nmi: armed"
+            "\r\x1b[Kpass\noops: boo… | nmi: armed"
+            "\r\x1b[Knmi: armed"
+            "\r\x1b[K");
+}
+
+TEST(Progress, SourcesThatTakeTurnsDoNotRepeatTheirLines) {
+  std::ostringstream out;
+  const auto progress = make_progress(out, {});
+  for (const char* stage : {"booting", "armed", "jump"}) {
+    progress->show({.source = 1, .subject = "oops", .stage = stage});
+    progress->show({.source = 2, .subject = "nmi", .stage = stage});
+  }
+  progress->write_above([&] { out << "pass\n"; });
+  EXPECT_EQ(out.str(), "oops\nnmi\npass\n");
+}
+
 TEST(Progress, HostileSubjectsAreEscaped) {
   std::ostringstream out;
   make_progress(out, {})->show({.subject = "a\n\x1b[2J"});
@@ -52,6 +80,9 @@ TEST(Progress, SilentSaysNothing) {
   progress->show({.subject = "a"});
   progress->print("b\n");
   progress->clear();
+  int written = 0;
+  progress->write_above([&] { ++written; });
+  EXPECT_EQ(written, 1);
 }
 
 TEST(TerminalTest, APipeIsNeitherTtyNorColoured) {

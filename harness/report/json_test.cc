@@ -55,6 +55,7 @@ TEST(Json, IsProtobufsMappingWithZerosVisible) {
    "artifacts": "",
    "pin": [],
    "expectedOutcome": "OUTCOME_UNSPECIFIED",
+   "kernelReference": "",
    "wall": "0.250s"
   }
  ],

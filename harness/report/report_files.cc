@@ -1,6 +1,7 @@
 #include "harness/report/report_files.h"
 
 #include <string>
+#include <system_error>
 
 #include "base/file.h"
 #include "harness/report/json.h"
@@ -27,6 +28,15 @@ Result<> write_report_files(const v1::Report& report, const ReportFiles& files) 
   if (files.ktap) note(write_file(*files.ktap, report_to_ktap(report)));
   if (!failures.empty()) return Error(ErrorKind::kHost, failures);
   return {};
+}
+
+Result<v1::Report> read_report(const std::filesystem::path& file_or_folder) {
+  std::error_code error;
+  const auto file =
+      std::filesystem::is_directory(file_or_folder, error) ? file_or_folder / kReportFile : file_or_folder;
+  const auto text = read_text_file(file);
+  if (!text) return Error(ErrorKind::kInvalidInput, text.error().message());
+  return TRY_CONTEXT(file.native(), report_from_json(*text));
 }
 
 }  // namespace panicroom::harness

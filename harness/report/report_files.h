@@ -1,4 +1,4 @@
-// Writes the files that `panicroom run` was asked for.
+// Writes the files that `panicroom run` was asked for, and reads them back.
 #pragma once
 
 #include <filesystem>
@@ -9,6 +9,9 @@
 
 namespace panicroom::harness {
 
+// The report's name in a run's --out folder.
+inline constexpr const char* kReportFile = "report.json";
+
 struct ReportFiles {
   std::optional<std::filesystem::path> json;
   std::optional<std::filesystem::path> junit;
@@ -18,5 +21,8 @@ struct ReportFiles {
 // Each file is replaced as a whole or not at all. One that cannot be written does not keep the others from being tried;
 // the error (kHost) names every file that failed.
 Result<> write_report_files(const v1::Report& report, const ReportFiles& files);
+
+// Reads a report's JSON back: a file, or a run's --out folder. kInvalidInput, naming the file, if it cannot be read.
+Result<v1::Report> read_report(const std::filesystem::path& file_or_folder);
 
 }  // namespace panicroom::harness

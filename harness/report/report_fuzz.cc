@@ -9,9 +9,11 @@
 #include <string>
 #include <string_view>
 
+#include "harness/report/compare.h"
 #include "harness/report/json.h"
 #include "harness/report/junit.h"
 #include "harness/report/ktap.h"
+#include "harness/report/matrix.h"
 #include "harness/report/summary.h"
 #include "harness/report/untrusted_text.h"
 
@@ -29,6 +31,9 @@ void check(const panicroom::v1::Report& report) {
   using namespace panicroom::harness;  // NOLINT(google-build-using-namespace): a function of a fuzz target.
   require(is_clean(report_to_ktap(report)));
   require(is_clean(summary(report, {})));
+  require(is_clean(matrix(report, false)));
+  const auto unchanged = compare(report, report);
+  require(!unchanged.regressed() && is_clean(render(unchanged)));
   const auto junit = report_to_junit(report);
   require(is_clean(junit));
   pugi::xml_document document;

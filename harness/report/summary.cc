@@ -1,15 +1,14 @@
 #include "harness/report/summary.h"
 
-#include <fmt/color.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "harness/report/explain.h"
+#include "harness/report/matrix.h"
 #include "harness/report/untrusted_text.h"
 #include "harness/report/words.h"
 
@@ -18,59 +17,13 @@ namespace {
 
 constexpr std::size_t kOutcomeWidth = 17;  // "capture_failed" and a little more.
 
-fmt::text_style style_of(v1::Verdict verdict) {
-  switch (verdict) {
-    case v1::VERDICT_PASS:
-      return fmt::fg(fmt::terminal_color::green);
-    case v1::VERDICT_SKIP:
-      return fmt::fg(fmt::terminal_color::yellow);
-    case v1::VERDICT_FAIL:
-      return fmt::fg(fmt::terminal_color::red) | fmt::emphasis::bold;
-    default:
-      return fmt::fg(fmt::terminal_color::magenta) | fmt::emphasis::bold;
-  }
-}
-
-std::string verdict_label(v1::Verdict verdict, bool colour, std::size_t width) {
-  std::string word = verdict_word(verdict);
-  if (verdict == v1::VERDICT_FAIL) word = "FAIL";
-  if (verdict == v1::VERDICT_ERROR) word = "ERROR";
-  const std::string padding(width > word.size() ? width - word.size() : 0, ' ');
-  return (colour ? fmt::format(style_of(verdict), "{}", word) : word) + padding;
-}
-
-// The worst verdict of a group stands for it.
-v1::Verdict worst(const RunGroup& trials) {
-  for (const auto verdict : {v1::VERDICT_ERROR, v1::VERDICT_FAIL, v1::VERDICT_PASS}) {
-    if (std::any_of(trials.begin(), trials.end(), [&](const auto* run) { return settled_verdict(*run) == verdict; }))
-      return verdict;
-  }
-  return v1::VERDICT_SKIP;
-}
-
 // "20 of 20 dumped", or "18 of 20 dumped, 2 reset": the most frequent first.
 std::string outcomes_text(const RunGroup& trials) {
   if (trials.size() == 1) return outcome_word(trials.front()->outcome());
-  std::vector<std::pair<std::string, std::size_t>> counts;
-  for (const auto* run : trials) {
-    const auto word = outcome_word(run->outcome());
-    const auto found =
-        std::find_if(counts.begin(), counts.end(), [&](const auto& entry) { return entry.first == word; });
-    if (found == counts.end()) {
-      counts.emplace_back(word, 1);
-    } else {
-      ++found->second;
-    }
-  }
-  std::stable_sort(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  const auto counts = outcome_counts(trials);
   std::string text = fmt::format("{} of {} {}", counts.front().second, trials.size(), counts.front().first);
   for (std::size_t i = 1; i < counts.size(); ++i) text += fmt::format(", {} {}", counts[i].second, counts[i].first);
   return text;
-}
-
-std::string padded(std::string_view text, std::size_t width) {
-  const std::size_t used = columns(text);
-  return std::string(text) + std::string(width > used ? width - used : 0, ' ');
 }
 
 std::string one_failure(const RunGroup& trials, v1::Verdict verdict, const SummaryStyle& style) {
@@ -80,7 +33,7 @@ std::string one_failure(const RunGroup& trials, v1::Verdict verdict, const Summa
   if (such.empty()) return {};
   const auto& run = *such.front();
   const std::string trial = trials.size() > 1 ? fmt::format(", trial {} of {}", run.repeat(), trials.size()) : "";
-  std::string text = fmt::format("{} {} on {}{}\n", verdict_label(verdict, style.colour, 0),
+  std::string text = fmt::format("{} {} on {}{}\n", verdict_label(verdict, style.colour),
                                  escape_untrusted(run.scenario()), platform(run), trial);
   for (const auto& line : explain(run, style.out)) text += fmt::format("  {}\n", line);
   if (such.size() > 1) {
@@ -96,7 +49,7 @@ std::string one_failure(const RunGroup& trials, v1::Verdict verdict, const Summa
 
 std::string scenario_line(const RunGroup& trials, const SummaryStyle& style) {
   const auto& first = *trials.front();
-  const auto verdict = worst(trials);
+  const auto verdict = worst_verdict(trials);
   const std::string start = fmt::format("{}  {}  ", verdict_label(verdict, style.colour, 5),
                                         padded(escape_untrusted(first.scenario()), style.scenario_width));
   if (verdict == v1::VERDICT_SKIP) return fmt::format("{}{}\n", start, reason(first));
@@ -142,6 +95,7 @@ std::string summary(const v1::Report& report, SummaryStyle style) {
   }
   text += failures;
   if (!groups.empty()) text += "\n";
+  if (const auto table = matrix(report, style.colour); !table.empty()) text += table + "\n";
   return text + totals_line(tally(report));
 }
 

@@ -26,7 +26,8 @@ std::string failure_text(const RunGroup& trials, const SummaryStyle& style);
 // "12 passed, 0 failed, 0 errors, 1 skipped"; counts trials.
 std::string totals_line(const Tally& counts);
 
-// All of it, as `panicroom report` shows a finished report: scenario lines under each platform, failures, totals.
+// All of it, as `panicroom report` shows a finished report: scenario lines under each platform, failures, the matrix if
+// there are several kernels, totals.
 std::string summary(const v1::Report& report, SummaryStyle style);
 
 }  // namespace panicroom::harness

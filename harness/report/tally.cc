@@ -1,8 +1,10 @@
 #include "harness/report/tally.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
-#include <string>
+
+#include "harness/report/words.h"
 
 namespace panicroom::harness {
 namespace {
@@ -58,6 +60,30 @@ int exit_status(const v1::Report& report) {
   const Tally counts = tally(report);
   if (counts.errors > 0) return 3;
   return counts.failed > 0 ? 1 : 0;
+}
+
+v1::Verdict worst_verdict(const RunGroup& trials) {
+  for (const auto verdict : {v1::VERDICT_ERROR, v1::VERDICT_FAIL, v1::VERDICT_PASS}) {
+    if (std::any_of(trials.begin(), trials.end(), [&](const auto* run) { return settled_verdict(*run) == verdict; }))
+      return verdict;
+  }
+  return v1::VERDICT_SKIP;
+}
+
+std::vector<std::pair<std::string, std::size_t>> outcome_counts(const RunGroup& trials) {
+  std::vector<std::pair<std::string, std::size_t>> counts;
+  for (const auto* run : trials) {
+    const auto word = outcome_word(run->outcome());
+    const auto found =
+        std::find_if(counts.begin(), counts.end(), [&](const auto& entry) { return entry.first == word; });
+    if (found == counts.end()) {
+      counts.emplace_back(word, 1);
+    } else {
+      ++found->second;
+    }
+  }
+  std::stable_sort(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  return counts;
 }
 
 std::vector<RunGroup> group_by_scenario(const v1::Report& report) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "panicroom/v1/report.pb.h"
@@ -31,6 +33,11 @@ int exit_status(const v1::Report& report);
 
 // The trials of one scenario on one platform. Never empty; points into the report that it was made from.
 using RunGroup = std::vector<const v1::Run*>;
+
+// The verdict that stands for all: error before fail before pass; skip if every trial was skipped.
+v1::Verdict worst_verdict(const RunGroup& trials);
+// How often there was which outcome, in outcome_word()'s words, the most frequent first.
+std::vector<std::pair<std::string, std::size_t>> outcome_counts(const RunGroup& trials);
 
 // The report's runs by scenario file, scenario and platform, in the order in which each was first seen.
 std::vector<RunGroup> group_by_scenario(const v1::Report& report);

@@ -20,6 +20,9 @@ std::string replace_invalid_utf8(std::string_view text);
 // The number of code points of valid UTF-8, taken as the columns it fills.
 std::size_t columns(std::string_view text);
 
+// The text and so many spaces behind it that `width` columns are filled.
+std::string padded(std::string_view text, std::size_t width);
+
 // At most `width` columns of valid UTF-8, the last of them "…" if something was cut off.
 std::string shorten(std::string_view text, std::size_t width);
 

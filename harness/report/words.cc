@@ -1,5 +1,6 @@
 #include "harness/report/words.h"
 
+#include <fmt/color.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +19,19 @@ std::string lower_without_prefix(std::string_view name, std::string_view prefix)
   return word;
 }
 
+fmt::text_style style_of(v1::Verdict verdict) {
+  switch (verdict) {
+    case v1::VERDICT_PASS:
+      return fmt::fg(fmt::terminal_color::green);
+    case v1::VERDICT_SKIP:
+      return fmt::fg(fmt::terminal_color::yellow);
+    case v1::VERDICT_FAIL:
+      return fmt::fg(fmt::terminal_color::red) | fmt::emphasis::bold;
+    default:
+      return fmt::fg(fmt::terminal_color::magenta) | fmt::emphasis::bold;
+  }
+}
+
 }  // namespace
 
 std::string outcome_word(v1::Outcome outcome) {
@@ -28,6 +42,14 @@ std::string outcome_word(v1::Outcome outcome) {
 std::string verdict_word(v1::Verdict verdict) {
   if (verdict == v1::VERDICT_UNSPECIFIED || !v1::Verdict_IsValid(verdict)) return "no verdict";
   return lower_without_prefix(v1::Verdict_Name(verdict), "VERDICT_");
+}
+
+std::string verdict_label(v1::Verdict verdict, bool colour, std::size_t width) {
+  std::string word = verdict_word(verdict);
+  if (verdict == v1::VERDICT_FAIL) word = "FAIL";
+  if (verdict == v1::VERDICT_ERROR) word = "ERROR";
+  const std::string padding(width > word.size() ? width - word.size() : 0, ' ');
+  return (colour ? fmt::format(style_of(verdict), "{}", word) : word) + padding;
 }
 
 double seconds(const google::protobuf::Duration& duration) {

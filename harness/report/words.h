@@ -3,6 +3,7 @@
 
 #include <google/protobuf/duration.pb.h>
 
+#include <cstddef>
 #include <string>
 
 #include "panicroom/v1/report.pb.h"
@@ -13,6 +14,10 @@ namespace panicroom::harness {
 std::string outcome_word(v1::Outcome outcome);
 // "pass", "fail", "error", "skip"; "no verdict" for the rest.
 std::string verdict_word(v1::Verdict verdict);
+
+// The verdict as it heads a line: "FAIL" and "ERROR" stand out, and so does the colour if there may be one. Filled up
+// to `width` columns.
+std::string verdict_label(v1::Verdict verdict, bool colour, std::size_t width = 0);
 
 double seconds(const google::protobuf::Duration& duration);
 

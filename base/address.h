@@ -1,4 +1,5 @@
-// Strong types for what is easily confused: guest-virtual and guest-physical addresses, link-time addresses, vCPU numbers.
+// Strong types for what is easily confused: guest-virtual and guest-physical addresses, link-time addresses, vCPU
+// numbers.
 #pragma once
 
 #include <fmt/format.h>

@@ -14,9 +14,7 @@ namespace panicroom {
 using Bytes = std::span<const std::byte>;
 
 inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
-inline std::string_view as_text(Bytes bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline std::string_view as_text(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 // The `length` bytes at `offset`, or nothing if they are not all there.
 inline std::optional<Bytes> slice(Bytes bytes, std::uint64_t offset, std::uint64_t length) {

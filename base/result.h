@@ -1,7 +1,7 @@
 // Errors are values: every operation that can fail returns a Result<T>, which the caller must look at.
 //
-// An Error says what went wrong in words for the person who has to mend it, and of which kind it is. The kind decides who
-// is to blame, and so what a run may conclude: a host fault never becomes a guest's failure.
+// An Error says what went wrong in words for the person who has to mend it, and of which kind it is. The kind decides
+// who is to blame, and so what a run may conclude: a host fault never becomes a guest's failure.
 #pragma once
 
 #include <fmt/format.h>
@@ -46,7 +46,8 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
   using tl::expected<T, Error>::expected;
   using Base = tl::expected<T, Error>;
   Result() = default;
-  // NOLINTNEXTLINE(google-explicit-constructor): so that `return other_result;` and `return error;` read as they should.
+  // NOLINTNEXTLINE(google-explicit-constructor): so that `return other_result;` and `return error;` read as they
+  // should.
   Result(Error error) : Base(tl::unexpected<Error>(std::move(error))) {}
 };
 
@@ -82,19 +83,26 @@ T take(Result<T>&& result) {
 
 // TRY(expression): the value of a Result, or return its error from the enclosing function.
 // A GNU statement expression, which both compilers of this project have: `auto image = TRY(load(path));`
-#define TRY(...)                                                            \
-  __extension__({                                                           \
-    auto panicroom_try_result = (__VA_ARGS__);                              \
-    if (!panicroom_try_result) [[unlikely]]                                 \
-      return ::panicroom::Error(std::move(panicroom_try_result).error());   \
-    ::panicroom::detail::take(std::move(panicroom_try_result));             \
-  })
+#define TRY(...) PANICROOM_TRY(PANICROOM_TRY_NAME(panicroom_try_, __COUNTER__), __VA_ARGS__)
 
 // TRY_CONTEXT(context, expression): the same, with "context: " put before the error's message.
-#define TRY_CONTEXT(context, ...)                                                              \
-  __extension__({                                                                              \
-    auto panicroom_try_result = (__VA_ARGS__);                                                 \
-    if (!panicroom_try_result) [[unlikely]]                                                    \
-      return ::panicroom::Error(std::move(panicroom_try_result).error()).with_context(context); \
-    ::panicroom::detail::take(std::move(panicroom_try_result));                                \
+#define TRY_CONTEXT(context, ...) \
+  PANICROOM_TRY_CONTEXT(PANICROOM_TRY_NAME(panicroom_try_, __COUNTER__), context, __VA_ARGS__)
+
+// A name of its own for each, so that one may stand inside another.
+#define PANICROOM_TRY_NAME(prefix, number) PANICROOM_TRY_JOIN(prefix, number)
+#define PANICROOM_TRY_JOIN(prefix, number) prefix##number
+#define PANICROOM_TRY(name, ...)                          \
+  __extension__({                                         \
+    auto name = (__VA_ARGS__);                            \
+    if (!name) [[unlikely]]                               \
+      return ::panicroom::Error(std::move(name).error()); \
+    ::panicroom::detail::take(std::move(name));           \
+  })
+#define PANICROOM_TRY_CONTEXT(name, context, ...)                               \
+  __extension__({                                                               \
+    auto name = (__VA_ARGS__);                                                  \
+    if (!name) [[unlikely]]                                                     \
+      return ::panicroom::Error(std::move(name).error()).with_context(context); \
+    ::panicroom::detail::take(std::move(name));                                 \
   })

@@ -17,12 +17,19 @@ Result<int> through(bool good) {
   return *value + 1;
 }
 
+Result<int> inside_another(bool good) { return TRY(through(TRY(through(good)) == 43)); }
+
 Result<> through_void(bool good) {
   TRY_CONTEXT("outer", make(good));
   return {};
 }
 
 TEST(Result, TryGivesTheValueOfMoveOnlyTypes) { EXPECT_EQ(*through(true), 43); }
+
+TEST(Result, OneTryMayStandInsideAnother) {
+  EXPECT_EQ(*inside_another(true), 43);
+  EXPECT_FALSE(inside_another(false));
+}
 
 TEST(Result, TryReturnsTheErrorWithItsKind) {
   const auto result = through(false);

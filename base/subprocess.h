@@ -15,8 +15,8 @@ struct ProcessOutput {
   std::string err;
 };
 
-// argv[0] is searched for in PATH; `environment` is laid over the caller's. The program gets no standard input. kHost if
-// it cannot be started, naming it; a program that ran and failed is not an error here: look at exit_status.
+// argv[0] is searched for in PATH; `environment` is laid over the caller's. The program gets no standard input. kHost
+// if it cannot be started, naming it; a program that ran and failed is not an error here: look at exit_status.
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
                                   const std::map<std::string, std::string>& environment = {});
 

@@ -32,7 +32,9 @@ TEST(Subprocess, AMissingProgramIsNamed) {
   EXPECT_NE(output.error().message().find("panicroom-no-such-program"), std::string::npos);
 }
 
-TEST(Subprocess, ASignalIsToldAsTheShellTellsIt) { EXPECT_EQ(run_process({"sh", "-c", "kill -9 $$"})->exit_status, 137); }
+TEST(Subprocess, ASignalIsToldAsTheShellTellsIt) {
+  EXPECT_EQ(run_process({"sh", "-c", "kill -9 $$"})->exit_status, 137);
+}
 
 }  // namespace
 }  // namespace panicroom

@@ -4,7 +4,8 @@ namespace panicroom::harness {
 
 void CaptureConsole::take_line() {
   if (line_.find("Linux version ") != std::string::npos) entered_ = true;
-  if (entered_ && panic_line_.empty() && line_.find("Kernel panic - not syncing") != std::string::npos) panic_line_ = line_;
+  if (entered_ && panic_line_.empty() && line_.find("Kernel panic - not syncing") != std::string::npos)
+    panic_line_ = line_;
   last_line_ = std::move(line_);
   line_.clear();
 }

@@ -9,8 +9,8 @@ namespace panicroom::harness {
 // The text is the guest's: a line is cut at kMaxLine bytes, and nothing else is kept.
 class CaptureConsole {
  public:
-  // What comes from here on is the capture kernel's, but for the last words of the first, which may come late: so nothing
-  // counts before the capture kernel's banner.
+  // What comes from here on is the capture kernel's, but for the last words of the first, which may come late: so
+  // nothing counts before the capture kernel's banner.
   void begin() { watching_ = true; }
   [[nodiscard]] bool watching() const { return watching_; }
   void feed(std::string_view bytes);

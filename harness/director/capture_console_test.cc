@@ -33,7 +33,9 @@ TEST(CaptureConsole, TheLastWordsOfTheFirstKernelMayComeLate) {
 TEST(CaptureConsole, TheFirstPanicLineIsKept) {
   CaptureConsole console;
   console.begin();
-  console.feed("[    0.0] Linux version 6.1.0\nKernel panic - not syncing: no memory\n---[ end Kernel panic - not syncing: no memory ]---\nx\n");
+  console.feed(
+      "[    0.0] Linux version 6.1.0\nKernel panic - not syncing: no memory\n---[ end Kernel panic - not syncing: no "
+      "memory ]---\nx\n");
   EXPECT_TRUE(console.panicked());
   EXPECT_EQ(console.panic_line(), "Kernel panic - not syncing: no memory");
   EXPECT_EQ(console.last_line(), "x");

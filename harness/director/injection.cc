@@ -31,8 +31,8 @@ Result<> push(Machine& machine, VcpuId vcpu, Registers& registers, std::uint64_t
 Result<> inject_panic(Machine& machine, VcpuId vcpu, Gva panic, std::string_view message) {
   auto registers = TRY(kernel_mode_registers(machine, vcpu));
   const std::uint64_t return_address = registers.rip;
-  // "%s" keeps a percent sign in the message from being taken for a conversion. Both strings lie below RSP: the kernel is
-  // built without a red zone, and panic() does not return to a frame that would be above them.
+  // "%s" keeps a percent sign in the message from being taken for a conversion. Both strings lie below RSP: the kernel
+  // is built without a red zone, and panic() does not return to a frame that would be above them.
   std::string strings = "%s";
   strings += '\0';
   const std::size_t message_offset = strings.size();

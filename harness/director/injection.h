@@ -28,8 +28,8 @@ class IrqsOffWindow {
 
   [[nodiscard]] VcpuId vcpu() const { return vcpu_; }
   [[nodiscard]] Gva loop() const { return loop_; }
-  // The vCPU must stand in the loop, as at a breakpoint there: then it goes on as before the window. An NMI handler that
-  // it has gone into meanwhile has to be left first.
+  // The vCPU must stand in the loop, as at a breakpoint there: then it goes on as before the window. An NMI handler
+  // that it has gone into meanwhile has to be left first.
   Result<> close(hypervisor::Machine& machine);
 
  private:

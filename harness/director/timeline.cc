@@ -17,9 +17,12 @@ using hypervisor::Registers;
 bool matches(const AtIpi& event, const Ipi& ipi) {
   const bool nmi = ipi.sent_as == DeliveryMode::kNmi;
   switch (event.kind) {
-    case AtIpi::Kind::kNmi: return nmi;
-    case AtIpi::Kind::kVector: return !nmi && ipi.vector == event.vector;
-    case AtIpi::Kind::kStop: return nmi || ipi.vector == hypervisor::kRebootVector;
+    case AtIpi::Kind::kNmi:
+      return nmi;
+    case AtIpi::Kind::kVector:
+      return !nmi && ipi.vector == event.vector;
+    case AtIpi::Kind::kStop:
+      return nmi || ipi.vector == hypervisor::kRebootVector;
   }
   return false;
 }
@@ -145,8 +148,8 @@ bool Timeline::waits_for_ipi() const {
 
 Result<> Timeline::happen() {
   const Step& step = scenario_.timeline[next_];
-  const std::string context = fmt::format("{}:{}: step {} ({})", scenario_.file.native(), step.line, step.number,
-                                          step.text);
+  const std::string context =
+      fmt::format("{}:{}: step {} ({})", scenario_.file.native(), step.line, step.number, step.text);
   const auto registers = TRY_CONTEXT(context, machine_.registers(step.cpu));
   auto& entry = *journal_.run().mutable_steps(static_cast<int>(next_));
   entry.set_happened(true);
@@ -205,7 +208,8 @@ Result<> Timeline::perform(const Step& step, std::size_t number) {
 }
 
 Result<> Timeline::open_window(const Step& step, std::size_t number, const DoIrqsOff& action) {
-  Window window{TRY(IrqsOffWindow::open(machine_, step.cpu, kernel_.running(plan_.pause_loop))), {}, {}, {}, {}, {}, {}};
+  Window window{
+      TRY(IrqsOffWindow::open(machine_, step.cpu, kernel_.running(plan_.pause_loop))), {}, {}, {}, {}, {}, {}};
   if (action.for_time) window.ends_at = Clock::now() + *action.for_time;
   if (action.until) {
     if (const auto* ipi = std::get_if<AtIpi>(&*action.until)) window.until_ipi = *ipi;

@@ -16,8 +16,8 @@
 
 namespace panicroom::harness {
 
-// Refers to everything that it is given; all must outlive it. One thread; every call needs a stopped machine and leaves it
-// stopped.
+// Refers to everything that it is given; all must outlive it. One thread; every call needs a stopped machine and leaves
+// it stopped.
 class Timeline {
  public:
   Timeline(hypervisor::Machine& machine, const Scenario& scenario, const Plan& plan, const RunningKernel& kernel,
@@ -67,7 +67,7 @@ class Timeline {
   const Plan& plan_;
   const RunningKernel& kernel_;
   Journal& journal_;
-  std::size_t next_ = 0;     // The step that is armed.
+  std::size_t next_ = 0;  // The step that is armed.
   std::uint32_t passes_ = 0;
   bool disarmed_ = false;
   std::set<hypervisor::BreakpointId> armed_;

@@ -25,9 +25,9 @@ using hypervisor::Machine;
 constexpr auto kSilence = std::chrono::seconds(2);
 // How long the engine may take to stop a machine that it was asked to stop.
 constexpr auto kPauseLimit = std::chrono::seconds(30);
-// A crash or a capture kernel that was heard within this time is at work, if on a slow host: its trial gets more time, up
-// to kMaxStretch timeouts. A capture kernel that is at work even then says something about the host; a crash that only goes
-// on talking has hung.
+// A crash or a capture kernel that was heard within this time is at work, if on a slow host: its trial gets more time,
+// up to kMaxStretch timeouts. A capture kernel that is at work even then says something about the host; a crash that
+// only goes on talking has hung.
 constexpr auto kWorking = std::chrono::seconds(10);
 constexpr int kMaxStretch = 3;
 
@@ -174,7 +174,8 @@ Result<> Trial::clean_up() {
 
 Clock::time_point Trial::next_deadline() const {
   Clock::time_point next = limit_;
-  if (observer_.crashing() && !observer_.jumped()) next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
+  if (observer_.crashing() && !observer_.jumped())
+    next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
   if (const auto window = timeline_.next_deadline()) next = std::min(next, *window);
   return next;
 }
@@ -329,10 +330,9 @@ Result<> Trial::on_deadline() {
     }
     const auto seconds = std::chrono::duration<double>(now - journal_.start()).count();
     if (observer_.jumped()) {
-      decide_with_places(
-          Outcome::kCaptureFailed,
-          fmt::format("nothing more came from the capture kernel in {:.0f} s; its last line: {}", seconds,
-                      capture_console_.entered() ? capture_console_.last_line() : "none"));
+      decide_with_places(Outcome::kCaptureFailed,
+                         fmt::format("nothing more came from the capture kernel in {:.0f} s; its last line: {}",
+                                     seconds, capture_console_.entered() ? capture_console_.last_line() : "none"));
     } else if (!observer_.crashing() && heartbeats_.seen_lately(now)) {
       decide_with_places(Outcome::kNoPanic, fmt::format("no panic in {:.0f} s", seconds));
     } else {

@@ -18,7 +18,8 @@ std::optional<std::string_view> vmcoreinfo_value(std::string_view text, std::str
   while (!text.empty()) {
     const auto line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
-    if (line.size() > key.size() && line.starts_with(key) && line[key.size()] == '=') return line.substr(key.size() + 1);
+    if (line.size() > key.size() && line.starts_with(key) && line[key.size()] == '=')
+      return line.substr(key.size() + 1);
   }
   return std::nullopt;
 }
@@ -42,8 +43,8 @@ CrashTruth::StoppedCpu stopped_at(const agent::v1::Prstatus& note) {
 
 std::string describe(const CrashTruth::StoppedCpu& cpu) { return fmt::format("rip {:#x} rsp {:#x}", cpu.rip, cpu.rsp); }
 
-// Which note is which CPU's. Where no note is missing, the kernel writes them in the order of CPU numbers; where one is,
-// the number is lost, and only the registers tell: those that the hypervisor saw at the stop.
+// Which note is which CPU's. Where no note is missing, the kernel writes them in the order of CPU numbers; where one
+// is, the number is lost, and only the registers tell: those that the hypervisor saw at the stop.
 std::map<VcpuId, const agent::v1::Prstatus*> assign(const std::vector<agent::v1::Prstatus>& notes,
                                                     const CrashTruth& truth) {
   std::map<VcpuId, const agent::v1::Prstatus*> result;

@@ -63,7 +63,8 @@ class DumpJudge {
   std::string dead_log_;
 };
 
-// The CPU that the dead kernel's log names behind its first panic or oops line ("CPU: 1 PID: ..."); -1 if it names none.
+// The CPU that the dead kernel's log names behind its first panic or oops line ("CPU: 1 PID: ..."); -1 if it names
+// none.
 std::int32_t panic_cpu_in_log(std::string_view log);
 
 }  // namespace panicroom::harness

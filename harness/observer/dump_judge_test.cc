@@ -51,8 +51,8 @@ DumpJudge::Finding judged(const std::vector<Message>& notes, const Evidence& evi
   for (const auto& note : notes) judge.take(note);
   for (const auto& message : evidence.extra) judge.take(message);
   // In parts, as the agent sends long texts.
-  for (const auto part : {std::string_view(evidence.vmcoreinfo).substr(0, 10),
-                          std::string_view(evidence.vmcoreinfo).substr(10)}) {
+  for (const auto part :
+       {std::string_view(evidence.vmcoreinfo).substr(0, 10), std::string_view(evidence.vmcoreinfo).substr(10)}) {
     Message info;
     info.mutable_vmcoreinfo()->set_text(std::string(part));
     judge.take(info);

@@ -37,6 +37,20 @@ void Journal::ipi(const hypervisor::Ipi& ipi) {
   }
 }
 
+std::string Journal::last_sender(VcpuId target, bool nmi) const {
+  for (int number = run_.ipis_size() - 1; number >= 0; --number) {
+    const auto& ipi = run_.ipis(number);
+    for (int i = 0; i < ipi.targets_size(); ++i) {
+      if (ipi.targets(i) != index(target) ||
+          (ipi.delivered_as(i) == hypervisor::name(hypervisor::DeliveryMode::kNmi)) != nmi) {
+        continue;
+      }
+      return fmt::format("sent by CPU {}", ipi.source());
+    }
+  }
+  return {};
+}
+
 void Journal::stamp(google::protobuf::Duration& to) const {
   const auto elapsed = hypervisor::Clock::now() - start_;
   to = google::protobuf::util::TimeUtil::NanosecondsToDuration(

@@ -19,9 +19,12 @@ constexpr std::size_t kPtRegsRsp = 19;
 
 bool holds(kernels::PointCondition condition, const Registers& registers) {
   switch (condition) {
-    case kernels::PointCondition::kAlways: return true;
-    case kernels::PointCondition::kZeroFlagSet: return (registers.rflags & hypervisor::kRflagsZf) != 0;
-    case kernels::PointCondition::kEaxNonZero: return static_cast<std::uint32_t>(registers.rax) != 0;
+    case kernels::PointCondition::kAlways:
+      return true;
+    case kernels::PointCondition::kZeroFlagSet:
+      return (registers.rflags & hypervisor::kRflagsZf) != 0;
+    case kernels::PointCondition::kEaxNonZero:
+      return static_cast<std::uint32_t>(registers.rax) != 0;
   }
   return false;
 }
@@ -51,8 +54,9 @@ Result<> StageObserver::disarm() {
 }
 
 Result<> StageObserver::record_stop(VcpuId vcpu, const Registers& registers) {
-  // crash_nmi_callback(unsigned int val, struct pt_regs *regs): the second argument is in RSI. A CPU that it stops never
-  // leaves it; the CPU that jumps may pass it too if an NMI hits it, which the judge knows to leave out of account.
+  // crash_nmi_callback(unsigned int val, struct pt_regs *regs): the second argument is in RSI. A CPU that it stops
+  // never leaves it; the CPU that jumps may pass it too if an NMI hits it, which the judge knows to leave out of
+  // account.
   if (truth_.stopped.contains(vcpu)) return {};
   std::array<std::uint64_t, kPtRegsWords> words{};
   TRY_CONTEXT("reading the registers that the crash NMI interrupted",
@@ -66,7 +70,13 @@ Result<bool> StageObserver::on_breakpoint(const BreakpointHit& hit, const Regist
   if (found == watches_.end()) return false;
   if (!holds(found->second.condition, registers)) return true;
   const StageKind kind = found->second.kind;
-  journal_.stage(name(kind), hit.vcpu);
+  std::string note;
+  if (kind == StageKind::kStoppedByCrashNmi || kind == StageKind::kStoppedByNmi) {
+    note = journal_.last_sender(hit.vcpu, true);
+  } else if (kind == StageKind::kStoppedByIrq) {
+    note = journal_.last_sender(hit.vcpu, false);
+  }
+  journal_.stage(name(kind), hit.vcpu, note);
   switch (kind) {
     case StageKind::kPanicEntered:
     case StageKind::kOwnerElected:

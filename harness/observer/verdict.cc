@@ -11,14 +11,22 @@ namespace {
 
 std::string_view word(v1::Outcome outcome) {
   switch (outcome) {
-    case v1::OUTCOME_DUMPED: return name(Outcome::kDumped);
-    case v1::OUTCOME_DUMP_INCOMPLETE: return name(Outcome::kDumpIncomplete);
-    case v1::OUTCOME_DUMP_INVALID: return name(Outcome::kDumpInvalid);
-    case v1::OUTCOME_CAPTURE_FAILED: return name(Outcome::kCaptureFailed);
-    case v1::OUTCOME_RESET: return name(Outcome::kReset);
-    case v1::OUTCOME_HUNG: return name(Outcome::kHung);
-    case v1::OUTCOME_NO_PANIC: return name(Outcome::kNoPanic);
-    default: return "no outcome";
+    case v1::OUTCOME_DUMPED:
+      return name(Outcome::kDumped);
+    case v1::OUTCOME_DUMP_INCOMPLETE:
+      return name(Outcome::kDumpIncomplete);
+    case v1::OUTCOME_DUMP_INVALID:
+      return name(Outcome::kDumpInvalid);
+    case v1::OUTCOME_CAPTURE_FAILED:
+      return name(Outcome::kCaptureFailed);
+    case v1::OUTCOME_RESET:
+      return name(Outcome::kReset);
+    case v1::OUTCOME_HUNG:
+      return name(Outcome::kHung);
+    case v1::OUTCOME_NO_PANIC:
+      return name(Outcome::kNoPanic);
+    default:
+      return "no outcome";
   }
 }
 
@@ -47,13 +55,20 @@ std::vector<std::string> dump_differences(const DumpExpectation& expected, const
 
 v1::Outcome to_proto(Outcome outcome) {
   switch (outcome) {
-    case Outcome::kDumped: return v1::OUTCOME_DUMPED;
-    case Outcome::kDumpIncomplete: return v1::OUTCOME_DUMP_INCOMPLETE;
-    case Outcome::kDumpInvalid: return v1::OUTCOME_DUMP_INVALID;
-    case Outcome::kCaptureFailed: return v1::OUTCOME_CAPTURE_FAILED;
-    case Outcome::kReset: return v1::OUTCOME_RESET;
-    case Outcome::kHung: return v1::OUTCOME_HUNG;
-    case Outcome::kNoPanic: return v1::OUTCOME_NO_PANIC;
+    case Outcome::kDumped:
+      return v1::OUTCOME_DUMPED;
+    case Outcome::kDumpIncomplete:
+      return v1::OUTCOME_DUMP_INCOMPLETE;
+    case Outcome::kDumpInvalid:
+      return v1::OUTCOME_DUMP_INVALID;
+    case Outcome::kCaptureFailed:
+      return v1::OUTCOME_CAPTURE_FAILED;
+    case Outcome::kReset:
+      return v1::OUTCOME_RESET;
+    case Outcome::kHung:
+      return v1::OUTCOME_HUNG;
+    case Outcome::kNoPanic:
+      return v1::OUTCOME_NO_PANIC;
   }
   return v1::OUTCOME_UNSPECIFIED;
 }

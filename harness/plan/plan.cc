@@ -93,15 +93,24 @@ Result<> check_requirements(const Requirements& requirements, const KernelImage&
 
 std::string_view name(StageKind kind) {
   switch (kind) {
-    case StageKind::kPanicEntered: return "panic-entered";
-    case StageKind::kOwnerElected: return "owner-elected";
-    case StageKind::kCrashKexec: return "crash-kexec";
-    case StageKind::kStoppedByCrashNmi: return "stopped-by-crash-nmi";
-    case StageKind::kStoppedByNmi: return "stopped-by-nmi";
-    case StageKind::kStoppedByIrq: return "stopped-by-irq";
-    case StageKind::kStoppedItself: return "stopped-itself";
-    case StageKind::kJump: return "jump";
-    case StageKind::kResetBegun: return "reset-begun";
+    case StageKind::kPanicEntered:
+      return "panic-entered";
+    case StageKind::kOwnerElected:
+      return "owner-elected";
+    case StageKind::kCrashKexec:
+      return "crash-kexec";
+    case StageKind::kStoppedByCrashNmi:
+      return "stopped-by-crash-nmi";
+    case StageKind::kStoppedByNmi:
+      return "stopped-by-nmi";
+    case StageKind::kStoppedByIrq:
+      return "stopped-by-irq";
+    case StageKind::kStoppedItself:
+      return "stopped-itself";
+    case StageKind::kJump:
+      return "jump";
+    case StageKind::kResetBegun:
+      return "reset-begun";
   }
   return "unknown";
 }

@@ -23,7 +23,7 @@ struct PlannedPlace {
 enum class StageKind {
   kPanicEntered,
   kOwnerElected,
-  kCrashKexec,      // __crash_kexec() entered: on the way through oops, the first thing to be seen of the crash.
+  kCrashKexec,  // __crash_kexec() entered: on the way through oops, the first thing to be seen of the crash.
   kStoppedByCrashNmi,
   kStoppedByNmi,
   kStoppedByIrq,
@@ -43,9 +43,9 @@ struct Plan {
   std::vector<PlannedPlace> steps;   // As scenario.timeline.
   std::vector<PlannedPlace> untils;  // steps[n]'s irqs-off window's end, where it is a place.
   std::vector<PlannedStage> stages;
-  std::optional<LinkAddress> gate;   // Where Unfix::kPanicGate acts.
-  LinkAddress panic;                 // Where an injected panic goes.
-  LinkAddress pause_loop;            // Where a CPU with interrupts off spins.
+  std::optional<LinkAddress> gate;  // Where Unfix::kPanicGate acts.
+  LinkAddress panic;                // Where an injected panic goes.
+  LinkAddress pause_loop;           // Where a CPU with interrupts off spins.
   std::vector<kernels::IcrStoreSite> icr_stores;
 };
 

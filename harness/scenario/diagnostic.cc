@@ -14,10 +14,10 @@ std::string render(std::span<const Diagnostic> diagnostics) {
   return text;
 }
 
-std::string shown(std::string_view text) {
-  constexpr std::size_t kMaxShown = 60;
-  std::string out = "'";
-  for (const char c : text.substr(0, kMaxShown)) {
+namespace {
+
+void append_printable(std::string_view text, std::string& out) {
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte >= 0x7f) {
       out += fmt::format("\\x{:02x}", byte);
@@ -25,11 +25,22 @@ std::string shown(std::string_view text) {
       out += c;
     }
   }
+}
+
+}  // namespace
+
+std::string shown(std::string_view text) {
+  constexpr std::size_t kMaxShown = 60;
+  std::string out = "'";
+  append_printable(text.substr(0, kMaxShown), out);
   return out + (text.size() > kMaxShown ? "...'" : "'");
 }
 
-void Diagnostics::add_message(Position at, std::string message) {
-  found_.push_back({.file = file_, .line = at.line, .column = at.column, .message = std::move(message)});
+void Diagnostics::add_message(Position at, std::string_view message) {
+  Diagnostic diagnostic{.file = file_, .line = at.line, .column = at.column};
+  // Also what came from elsewhere, such as the YAML library's own words.
+  append_printable(message, diagnostic.message);
+  found_.push_back(std::move(diagnostic));
 }
 
 std::vector<Diagnostic> Diagnostics::take() && {

@@ -47,7 +47,7 @@ class Diagnostics {
   [[nodiscard]] std::vector<Diagnostic> take() &&;
 
  private:
-  void add_message(Position at, std::string message);
+  void add_message(Position at, std::string_view message);
 
   std::string file_;
   std::vector<Diagnostic> found_;

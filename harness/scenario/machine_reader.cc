@@ -259,7 +259,7 @@ std::vector<std::string> read_workload(const YamlNode& node, std::uint32_t vcpus
   for (const agent::Workload& known : agent::workloads()) names.push_back(known.name);
   for (const NamedNode& entry : entries(node, "workload", diagnostics)) {
     const auto cpu = cpu_key(entry, vcpus, diagnostics);
-    const auto word = read_word(*entry.value, entry.name, names, diagnostics);
+    const auto word = read_word(*entry.value, cpu ? entry.name : "workload", names, diagnostics);
     if (cpu && word) workload[*cpu] = names[*word];
   }
   return workload;

@@ -239,6 +239,7 @@ INSTANTIATE_TEST_SUITE_P(Yaml, MistakeTest,
                                            Mistake{"Tag", top("summary: ^!!binary x"), {"tag", "binary"}},
                                            Mistake{"NotUtf8", "name: caf^\xe9\n", {"UTF-8", "0xe9"}},
                                            Mistake{"OverlongUtf8", "name: ^\xc0\x80\n", {"UTF-8"}},
+                                           Mistake{"CarriageReturn", "name: a^\rb\n", {"0x0d"}},
                                            Mistake{"ControlCharacter", "name: a^\x1b[2J\n", {"0x1b"}}),
                          title);
 
@@ -320,6 +321,12 @@ TEST(Messages, AreShortAndPrintable) {
   EXPECT_LT(found.front().message.size(), 200u);
   EXPECT_EQ(found.front().message.find('\x1b'), std::string::npos);
   EXPECT_THAT(found.front().message, HasSubstr("\\x1b[2J"));
+}
+
+TEST(Messages, EscapeTheUsersOwnKeysToo) {
+  for (const Diagnostic& found : mistakes(top("workload: {\"\\e[2J\": x, \"\\a\": [1]}"))) {
+    for (const char c : found.message) EXPECT_TRUE(c >= 0x20 && c < 0x7f) << found.message;
+  }
 }
 
 // A mistake must not bring forth others that are none.

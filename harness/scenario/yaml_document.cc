@@ -147,7 +147,8 @@ bool check_text(std::string_view text, Diagnostics& diagnostics) {
       diagnostics.add(at, "not UTF-8: byte 0x{:02x}", byte);
       return false;
     }
-    if ((byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f) {
+    const bool line_end = byte == '\n' || text.starts_with("\r\n");
+    if ((byte < 0x20 && byte != '\t' && !line_end) || byte == 0x7f) {
       diagnostics.add(at, "control character 0x{:02x}", byte);
       return false;
     }

@@ -12,7 +12,7 @@
 
 namespace panicroom::harness {
 
-inline constexpr std::size_t kMaxFileBytes = 256u * 1024u;
+inline constexpr std::size_t kMaxFileBytes = std::size_t{256} * 1024;
 inline constexpr int kMaxDepth = 16;
 inline constexpr std::size_t kMaxNodes = 20'000;
 

@@ -12,10 +12,10 @@ bool version_less(std::string_view left, std::string_view right) {
   return debVS.DoCmpVersion(left.data(), left.data() + left.size(), right.data(), right.data() + right.size()) < 0;
 }
 
-std::optional<std::string> newest_vmlinuz(const std::filesystem::path& folder) {
+std::vector<std::string> vmlinuz_releases(const std::filesystem::path& folder) {
   constexpr std::string_view kPrefix = "vmlinuz-";
   constexpr std::array<std::string_view, 4> kBackups = {".old", ".bak", ".dpkg-", "~"};
-  std::optional<std::string> newest;
+  std::vector<std::string> releases;
   std::error_code error;
   for (auto entry = std::filesystem::directory_iterator(folder, error);
        !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
@@ -26,9 +26,16 @@ std::optional<std::string> newest_vmlinuz(const std::filesystem::path& folder) {
     // "rescue" is Fedora's and Red Hat's image that never is the newest.
     if (release.empty() || std::any_of(kBackups.begin(), kBackups.end(), is_backup)) continue;
     if (release.find("rescue") != std::string::npos) continue;
-    if (!newest || version_less(*newest, release)) newest = std::move(release);
+    releases.push_back(std::move(release));
   }
-  return newest;
+  std::sort(releases.begin(), releases.end(), version_less);
+  return releases;
+}
+
+std::optional<std::string> newest_vmlinuz(const std::filesystem::path& folder) {
+  auto releases = vmlinuz_releases(folder);
+  if (releases.empty()) return std::nullopt;
+  return std::move(releases.back());
 }
 
 }  // namespace panicroom::kernels

@@ -6,13 +6,17 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace panicroom::kernels {
 
 bool version_less(std::string_view left, std::string_view right);
 
-// The release of the newest vmlinuz-RELEASE in a folder such as /boot; nothing if there is none. Backups that package
-// managers leave (.old, .bak, .dpkg-*) do not count.
+// The releases of the vmlinuz-RELEASE in a folder such as /boot, oldest first. Backups that package managers leave
+// (.old, .bak, .dpkg-*) do not count.
+std::vector<std::string> vmlinuz_releases(const std::filesystem::path& folder);
+
+// The newest of them; nothing if there is none.
 std::optional<std::string> newest_vmlinuz(const std::filesystem::path& folder);
 
 }  // namespace panicroom::kernels

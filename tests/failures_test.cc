@@ -45,8 +45,9 @@ class FailuresTest : public testing::Test {
 };
 
 TEST_F(FailuresTest, AYamlFullOfMistakesIsReportedInOneGoBeforeAnythingStarts) {
-  const auto scenario = scratch_.file("wrong.yaml", "name: x\nsumary: typo\nmachine: {vcpus: many}\n"
-                                                    "timeline:\n  - {cpu: 7, do: explode}\n");
+  const auto scenario = scratch_.file("wrong.yaml",
+                                      "name: x\nsumary: typo\nmachine: {vcpus: many}\n"
+                                      "timeline:\n  - {cpu: 7, do: explode}\n");
   const auto result = run_scenarios(scratch_, {scenario.native()});
   EXPECT_EQ(result.status, 2);
   EXPECT_THAT(result.err, AllOf(HasSubstr("wrong.yaml:2:"), HasSubstr("wrong.yaml:3:"), HasSubstr("wrong.yaml:5:")));
@@ -71,8 +72,8 @@ TEST_F(FailuresTest, ATruncatedKernelIsSaidToBeTruncated) {
 
 TEST_F(FailuresTest, AKernelWithoutKexecIsAnErrorThatSaysSo) {
   // Switched off at boot, as a kernel that was built without it answers: the system call refuses.
-  const auto result = run_scenarios(
-      scratch_, {single_with("kernel: {cmdline: sysctl.kernel.kexec_load_disabled=1}\n").native()});
+  const auto result =
+      run_scenarios(scratch_, {single_with("kernel: {cmdline: sysctl.kernel.kexec_load_disabled=1}\n").native()});
   EXPECT_EQ(result.status, 3) << result.out << result.err;
   ASSERT_EQ(result.report.runs_size(), 1);
   EXPECT_EQ(result.report.runs(0).verdict(), v1::VERDICT_ERROR);
@@ -87,10 +88,9 @@ TEST_F(FailuresTest, TooLittleCrashMemoryIsAnErrorThatNamesIt) {
 }
 
 TEST_F(FailuresTest, AMissingPackageIsNamedWithTheCommandThatMendsIt) {
-  const auto result =
-      panicroom({"run", single().native(), "--kernel", test_kernel().value().native(), "--out",
-                 (scratch_.path() / "out").native()},
-                {{"PATH", scratch_.path().native()}});
+  const auto result = panicroom({"run", single().native(), "--kernel", test_kernel().value().native(), "--out",
+                                 (scratch_.path() / "out").native()},
+                                {{"PATH", scratch_.path().native()}});
   EXPECT_EQ(result.status, 3) << result.out;
   EXPECT_THAT(result.err, AllOf(HasSubstr("apt-get install"), HasSubstr("qemu-system-x86")));
 }
@@ -112,11 +112,15 @@ TEST_F(FailuresTest, AFullDiskUnderOutIsAHarnessErrorThatNamesTheFile) {
 class RunningCommand {
  public:
   RunningCommand(const Scratch& scratch, const std::filesystem::path& scenario)
-      : state_(scratch.path() / "state"), output_(scratch.path() / "output") {
-    std::filesystem::create_directories(state_);
-    std::vector<std::string> argv = {program(),  "run",  scenario.native(),
-                                     "--kernel", test_kernel().value().native(),
-                                     "--repeat", "1000", "--out",
+      : output_(scratch.path() / "output") {
+    std::vector<std::string> argv = {program(),
+                                     "run",
+                                     scenario.native(),
+                                     "--kernel",
+                                     test_kernel().value().native(),
+                                     "--repeat",
+                                     "1000",
+                                     "--out",
                                      (scratch.path() / "out").native()};
     std::vector<char*> pointers;
     for (auto& word : argv) pointers.push_back(word.data());
@@ -163,7 +167,6 @@ class RunningCommand {
   [[nodiscard]] std::string mark() const { return fmt::format("/machines/{}/", pid_); }
 
  private:
-  std::filesystem::path state_;
   std::filesystem::path output_;
   pid_t pid_ = -1;
   std::optional<int> status_;

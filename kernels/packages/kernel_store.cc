@@ -13,6 +13,7 @@
 #include "kernels/packages/apt_archive.h"
 #include "kernels/packages/cache_lock.h"
 #include "kernels/packages/kernel_store.h"
+#include "kernels/packages/kernel_pattern.h"
 #include "kernels/packages/kernel_tree.h"
 #include "kernels/packages/package_reader.h"
 #include "kernels/packages/release_order.h"
@@ -69,6 +70,17 @@ std::optional<std::string> release_in(const PackageRecord& metapackage) {
 // True for the packages that an image package of 6.19 or later splits its files into.
 bool is_part_of_kernel(const std::string& package, const std::string& release) {
   return package == "linux-binary-" + release || package == "linux-modules-" + release;
+}
+
+// What tells kernels apart before anything is fetched: the release, the file, or else the words of the reference.
+std::string identity(const KernelRef& ref) {
+  if (const auto* wanted = std::get_if<DebianReleaseKernel>(&ref.target())) return "release " + wanted->release;
+  if (const auto* file = std::get_if<KernelFile>(&ref.target())) {
+    std::error_code error;
+    const auto path = fs::canonical(file->image, error);
+    return fmt::format("file {} {}", (error ? file->image : path).native(), file->modules.native());
+  }
+  return ref.text();
 }
 
 std::string current_suite() {
@@ -140,6 +152,60 @@ Result<StoredKernel> KernelStore::ensure(const KernelRef& ref, const ProgressSin
     return TRY_CONTEXT(ref.text(), ensure_suite(*suite, progress));
   }
   return TRY_CONTEXT(ref.text(), ensure_release(std::get<DebianReleaseKernel>(ref.target()), progress));
+}
+
+Result<KernelStore::Expansion> KernelStore::expand(const std::vector<std::string>& references,
+                                                   const ProgressSink& progress) {
+  Expansion expansion;
+  std::set<std::string> seen;
+  for (const auto& text : references) {
+    if (is_kernel_pattern(text)) {
+      TRY(expand_pattern(text, seen, expansion, progress));
+      continue;
+    }
+    auto ref = TRY(KernelRef::parse(text));
+    if (seen.insert(identity(ref)).second) {
+      expansion.kernels.push_back(std::move(ref));
+    } else {
+      expansion.notices.push_back(fmt::format("{} is left out: that kernel was named before", text));
+    }
+  }
+  return expansion;
+}
+
+Result<> KernelStore::expand_pattern(const std::string& pattern, std::set<std::string>& seen, Expansion& expansion,
+                                     const ProgressSink& progress) {
+  bool matched = false;
+  std::optional<Error> unreachable;
+  for (auto& ref : TRY(references_matching(pattern))) {
+    auto what = identity(ref);
+    const bool named = seen.contains(what);
+    if (const auto* suite = std::get_if<DebianSuiteKernel>(&ref.target()); suite != nullptr && !named) {
+      const auto lock = TRY(CacheLock::take(cache_dir_, progress));
+      const auto newest = newest_in_suite(*suite, Lists::kFresh, progress);
+      if (!newest && newest.error().kind() == ErrorKind::kInvalidInput) {
+        expansion.notices.push_back(fmt::format("{} is left out: {}", ref.text(), newest.error().message()));
+        continue;
+      }
+      if (newest) {
+        matched = true;
+        seen.insert(what);
+        what = "release " + newest->release;
+      } else {
+        unreachable = newest.error();
+      }
+    } else {
+      matched = true;
+    }
+    if (seen.insert(what).second) {
+      expansion.kernels.push_back(std::move(ref));
+    } else {
+      expansion.notices.push_back(fmt::format("{} is left out: that kernel was named before", ref.text()));
+    }
+  }
+  if (matched) return {};
+  if (unreachable) return std::move(*unreachable).with_context(pattern);
+  return invalid_input("{}: no kernel matches", pattern);
 }
 
 Result<StoredKernel> KernelStore::find_host() const {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,18 @@ class KernelStore {
   // kInvalidInput if there is no such kernel, kHost if it cannot be fetched or the disk is full.
   Result<StoredKernel> ensure(const KernelRef& ref, const ProgressSink& progress);
 
+  // The kernels that a command line names, in its order, without fetching any. A pattern (kernel_pattern.h) becomes the
+  // references that it matches, less those that the archive does not have; a kernel that was named before, by another
+  // reference or pattern, is left out. What was left out, and why, is told in `notices`. Of references that are no
+  // patterns only the form is checked.
+  // kInvalidInput for a pattern that matches nothing. A suite that cannot be looked at (offline, and nothing cached) is
+  // not left out, so that its kernels' absence is seen; kHost if that is all that a pattern came to.
+  struct Expansion {
+    std::vector<KernelRef> kernels;
+    std::vector<std::string> notices;
+  };
+  Result<Expansion> expand(const std::vector<std::string>& references, const ProgressSink& progress);
+
   // The fetched kernels, newest release first.
   [[nodiscard]] std::vector<StoredKernel> cached() const;
 
@@ -60,6 +73,8 @@ class KernelStore {
   Result<ImagePackage> newest_in_suite(const DebianSuiteKernel& wanted, Lists lists, const ProgressSink& progress);
   Result<ImagePackage> find_release(const std::string& release, const ProgressSink& progress);
   Result<StoredKernel> fetch(const ImagePackage& image, const ProgressSink& progress);
+  Result<> expand_pattern(const std::string& pattern, std::set<std::string>& seen, Expansion& expansion,
+                          const ProgressSink& progress);
 
   std::filesystem::path cache_dir_;
   std::unique_ptr<PackageArchive> archive_;

@@ -176,6 +176,56 @@ TEST_F(KernelStoreTest, AReleaseIsFoundInWhicheverSuiteHasIt) {
   EXPECT_EQ(absent.error().kind(), ErrorKind::kInvalidInput);
 }
 
+std::vector<std::string> texts(const KernelStore::Expansion& expansion) {
+  std::vector<std::string> names;
+  for (const auto& kernel : expansion.kernels) names.push_back(kernel.text());
+  return names;
+}
+
+TEST_F(KernelStoreTest, APatternStandsForWhatTheArchiveHas) {
+  add_bookworm();
+  archive_->add("sid", "linux-image-amd64", "7.2-1", {"linux-image-7.2-amd64"});
+  archive_->add("sid", "linux-image-7.2-amd64", "7.2-1", {});
+  const auto expansion = store_->expand({"debian:*/amd64"}, {});
+  ASSERT_TRUE(expansion) << expansion.error().message();
+  EXPECT_THAT(texts(*expansion), testing::ElementsAre("debian:bookworm/amd64", "debian:sid/amd64"));
+  EXPECT_THAT(expansion->notices, testing::Contains(HasSubstr("debian:trixie/amd64 is left out")));
+  EXPECT_EQ(archive_->downloads, 0);
+}
+
+TEST_F(KernelStoreTest, AKernelInTwoSuitesIsTakenOnce) {
+  add_bookworm();
+  for (const std::string suite : {"trixie-backports", "forky", "sid"}) {
+    const std::string release = suite == "trixie-backports" ? "7.1+deb13-amd64" : "7.2+deb14-amd64";
+    archive_->add(suite, "linux-image-amd64", "7-1", {"linux-image-" + release});
+    archive_->add(suite, "linux-image-" + release, "7-1", {});
+  }
+  const auto expansion =
+      store_->expand({"debian:6.1.0-10-amd64", "debian:*/amd64", "debian:6.1.0-10-amd64", "debian:s*d/amd64"}, {});
+  ASSERT_TRUE(expansion) << expansion.error().message();
+  EXPECT_THAT(texts(*expansion),
+              testing::ElementsAre("debian:6.1.0-10-amd64", "debian:trixie-backports/amd64", "debian:forky/amd64"));
+  EXPECT_THAT(expansion->notices, testing::Contains("debian:sid/amd64 is left out: that kernel was named before"));
+}
+
+TEST_F(KernelStoreTest, APatternThatMatchesNothingIsTheUsersMistake) {
+  add_bookworm();
+  for (const char* pattern : {"debian:*/cloud-amd64", "debian:potato*/amd64", "/nonexistent/vmlinuz-*"}) {
+    const auto expansion = store_->expand({"debian:bookworm/amd64", pattern}, {});
+    ASSERT_FALSE(expansion) << pattern;
+    EXPECT_EQ(expansion.error().kind(), ErrorKind::kInvalidInput);
+    EXPECT_THAT(expansion.error().message(), HasSubstr(pattern));
+  }
+}
+
+TEST_F(KernelStoreTest, PatternsOfflineAreTheHostsFaultAndPlainReferencesAreNotLookedUp) {
+  archive_->offline = true;
+  const auto expansion = store_->expand({"debian:*/amd64"}, {});
+  ASSERT_FALSE(expansion);
+  EXPECT_EQ(expansion.error().kind(), ErrorKind::kHost);
+  EXPECT_EQ(texts(*store_->expand({"debian:bookworm/amd64", "host"}, {})).size(), 2U);
+}
+
 TEST_F(KernelStoreTest, FollowsTheMetapackagesOfNewKernels) {
   const std::string release = "7.2.13+deb14-amd64";
   archive_->add("sid", "linux-image-amd64", "7.2.13-1", {"linux-base-amd64", "linux-image-" + release});

@@ -9,7 +9,7 @@ namespace panicroom::kernels {
 namespace {
 
 constexpr std::string_view kForms =
-    "a kernel is named by host, by the path of a bzImage or vmlinux (PATH or PATH:modules=DIR), by "
+    "a kernel is named by host, by the path of a bzImage, vmlinux, folder, .deb or .rpm (PATH or PATH:modules=DIR), by "
     "debian:SUITE/FLAVOUR "
     "such as debian:trixie/cloud-amd64, or by debian:RELEASE such as debian:6.1.0-50-rt-amd64";
 constexpr std::size_t kMaxNameLength = 100;

@@ -17,9 +17,9 @@ struct HostKernel {
   bool operator==(const HostKernel&) const = default;
 };
 
-// "PATH" or "PATH:modules=DIR": a bzImage or vmlinux.
+// "PATH" or "PATH:modules=DIR": a bzImage or vmlinux, a folder with one, or a package (.deb, .rpm) with one.
 struct KernelFile {
-  std::filesystem::path image;
+  std::filesystem::path image;    // Or the folder, or the package.
   std::filesystem::path modules;  // Empty: none named.
   bool operator==(const KernelFile&) const = default;
 };

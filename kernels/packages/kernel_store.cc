@@ -1,3 +1,5 @@
+#include "kernels/packages/kernel_store.h"
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,9 +14,9 @@
 #include "base/file.h"
 #include "kernels/packages/apt_archive.h"
 #include "kernels/packages/cache_lock.h"
-#include "kernels/packages/kernel_store.h"
 #include "kernels/packages/kernel_pattern.h"
 #include "kernels/packages/kernel_tree.h"
+#include "kernels/packages/local_kernel.h"
 #include "kernels/packages/package_reader.h"
 #include "kernels/packages/release_order.h"
 
@@ -51,6 +53,7 @@ std::optional<StoredKernel> open_cached(const fs::path& folder) {
   kernel.package_version = name.substr(separator + 1);
   kernel.image = folder / kImageFile;
   kernel.modules = folder_or_nothing(folder / kModulesFolder);
+  if (readable(folder / kConfigFile)) kernel.config = folder / kConfigFile;
   if (!is_release_name(kernel.release) || !is_package_version(kernel.package_version)) return std::nullopt;
   if (!readable(kernel.image)) return std::nullopt;
   return kernel;
@@ -136,17 +139,7 @@ KernelStore::KernelStore(fs::path cache_dir, std::unique_ptr<PackageArchive> arc
 Result<StoredKernel> KernelStore::ensure(const KernelRef& ref, const ProgressSink& progress) {
   if (std::holds_alternative<HostKernel>(ref.target())) return find_host();
   if (const auto* file = std::get_if<KernelFile>(&ref.target())) {
-    std::error_code error;
-    if (!fs::is_regular_file(file->image, error)) {
-      return invalid_input("kernel {}: there is no such file (and it is neither host nor debian:...)",
-                           file->image.native());
-    }
-    if (!readable(file->image)) return invalid_input("kernel {}: this user may not read it", file->image.native());
-    if (!file->modules.empty() && !fs::is_directory(file->modules, error)) {
-      return invalid_input("kernel {}: the modules folder {} does not exist", ref.text(), file->modules.native());
-    }
-    auto modules = file->modules.empty() ? folder_or_nothing(file->image.parent_path() / "modules") : file->modules;
-    return StoredKernel{file->image, std::move(modules), {}, {}};
+    return find_file(*file, progress);
   }
   if (const auto* suite = std::get_if<DebianSuiteKernel>(&ref.target())) {
     return TRY_CONTEXT(ref.text(), ensure_suite(*suite, progress));
@@ -208,6 +201,40 @@ Result<> KernelStore::expand_pattern(const std::string& pattern, std::set<std::s
   return invalid_input("{}: no kernel matches", pattern);
 }
 
+Result<StoredKernel> KernelStore::find_file(const KernelFile& wanted, const ProgressSink& progress) const {
+  std::error_code error;
+  if (!wanted.modules.empty() && !fs::is_directory(wanted.modules, error)) {
+    return invalid_input("kernel {}: the modules folder {} does not exist", wanted.image.native(),
+                         wanted.modules.native());
+  }
+  const auto find = [&]() -> Result<StoredKernel> {
+    if (fs::is_directory(wanted.image, error)) return kernel_in_folder(wanted.image);
+    if (!fs::is_regular_file(wanted.image, error)) {
+      return invalid_input("{}: there is no such file (and it is neither host nor debian:...)", wanted.image.native());
+    }
+    if (is_package_file(wanted.image)) return kernel_of_package(wanted.image, cache_dir_, progress);
+    return kernel_of_file(wanted.image);
+  };
+  auto kernel = TRY_CONTEXT("kernel", find());
+  if (!wanted.modules.empty()) kernel.modules = wanted.modules;
+  return kernel;
+}
+
+Result<std::vector<KernelStore::Offer>> KernelStore::offers(const std::string& suite, Lists lists,
+                                                            const ProgressSink& progress) {
+  const auto lock = TRY(CacheLock::take(cache_dir_, progress));
+  std::vector<Offer> offers;
+  for (const auto& flavour : kernel_flavours()) {
+    const auto metapackages = TRY(archive_->find(suite, std::string(kImagePrefix) + flavour, lists, progress));
+    const auto* metapackage = newest(metapackages);
+    if (metapackage == nullptr) continue;
+    if (auto release = release_in(*metapackage)) {
+      offers.push_back({suite, flavour, std::move(*release), metapackage->version});
+    }
+  }
+  return offers;
+}
+
 Result<StoredKernel> KernelStore::find_host() const {
   const auto release = newest_vmlinuz(host_.boot);
   if (!release) {
@@ -220,11 +247,13 @@ Result<StoredKernel> KernelStore::find_host() const {
   if (!readable(image)) {
     return invalid_input("kernel host: this user may not read {0}: sudo chmod a+r {0}", image.native());
   }
-  return StoredKernel{image, folder_or_nothing(host_.modules / *release), *release, {}};
+  auto kernel = TRY(kernel_of_file(image));
+  kernel.modules = folder_or_nothing(host_.modules / *release);
+  return kernel;
 }
 
 std::vector<StoredKernel> KernelStore::cached() const {
-  std::vector<StoredKernel> kernels;
+  std::vector<StoredKernel> kernels = unpacked_kernels(cache_dir_);
   std::error_code error;
   for (auto entry = fs::directory_iterator(cache_dir_ / "kernels", error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
@@ -277,7 +306,8 @@ Result<KernelStore::ImagePackage> KernelStore::newest_in_suite(const DebianSuite
 Result<StoredKernel> KernelStore::ensure_release(const DebianReleaseKernel& wanted, const ProgressSink& progress) {
   const auto find_cached = [&]() -> std::optional<StoredKernel> {
     for (auto& kernel : cached()) {
-      if (kernel.release == wanted.release) return std::move(kernel);
+      // What came from a file is not Debian's, whatever it calls itself.
+      if (kernel.release == wanted.release && !kernel.package_version.empty()) return std::move(kernel);
     }
     return std::nullopt;
   };

@@ -1,4 +1,5 @@
-// Finds the kernel that a reference names: on the host, or in Debian's archive, fetched once into the user's cache.
+// Finds the kernel that a reference names: on the host, in a package, or in Debian's archive, fetched once into the
+// user's cache.
 //
 // In the cache a kernel is there as a whole or not at all, whatever interrupts a fetch; two processes that want the
 // same one fetch it once. Leaves out what is inside the image: kernels/image/ reads that.
@@ -14,15 +15,9 @@
 #include "base/result.h"
 #include "kernels/packages/kernel_ref.h"
 #include "kernels/packages/package_archive.h"
+#include "kernels/packages/stored_kernel.h"
 
 namespace panicroom::kernels {
-
-struct StoredKernel {
-  std::filesystem::path image;    // A readable file.
-  std::filesystem::path modules;  // What is /lib/modules/RELEASE on an installed system; empty if there is none.
-  std::string release;            // uname -r; empty for a file named by its path: only its content tells.
-  std::string package_version;    // Of Debian's package; empty for what did not come from one.
-};
 
 // $XDG_CACHE_HOME/panicroom or ~/.cache/panicroom. kHost if neither variable tells.
 Result<std::filesystem::path> default_cache_dir();
@@ -57,11 +52,22 @@ class KernelStore {
   };
   Result<Expansion> expand(const std::vector<std::string>& references, const ProgressSink& progress);
 
-  // The fetched kernels, newest release first.
+  // What a suite offers: the newest kernel of each flavour (kernel_flavours()) that it has. kInvalidInput if there is
+  // no such suite, kHost if the archive cannot be reached and nothing is known of the suite.
+  struct Offer {
+    std::string suite;
+    std::string flavour;
+    std::string release;
+    std::string package_version;
+  };
+  Result<std::vector<Offer>> offers(const std::string& suite, Lists lists, const ProgressSink& progress);
+
+  // The kernels in the cache, fetched or unpacked, newest release first.
   [[nodiscard]] std::vector<StoredKernel> cached() const;
 
  private:
   Result<StoredKernel> find_host() const;
+  Result<StoredKernel> find_file(const KernelFile& wanted, const ProgressSink& progress) const;
   Result<StoredKernel> ensure_suite(const DebianSuiteKernel& wanted, const ProgressSink& progress);
   Result<StoredKernel> ensure_release(const DebianReleaseKernel& wanted, const ProgressSink& progress);
   // The package of the kernel's image, and the suite that it is to be had from.

@@ -1,3 +1,5 @@
+#include "kernels/packages/kernel_store.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -10,7 +12,6 @@
 
 #include "base/file.h"
 #include "kernels/packages/cache_lock.h"
-#include "kernels/packages/kernel_store.h"
 #include "kernels/packages/kernel_tree.h"
 #include "kernels/packages/synthetic_package.h"
 
@@ -127,6 +128,40 @@ TEST_F(KernelStoreTest, TheNewestOfASuiteByVersionNotByAlphabet) {
   EXPECT_EQ(*read_text_file(kernel->modules / "kernel/a.ko"), "module");
   EXPECT_EQ(*read_text_file(kernel->image.parent_path() / kConfigFile), "CONFIG_KEXEC=y\n");
   EXPECT_FALSE(fs::exists(kernel->image.parent_path() / "usr"));
+}
+
+TEST_F(KernelStoreTest, TellsWhatASuiteOffers) {
+  add_bookworm();
+  archive_->add("bookworm", "linux-image-rt-amd64", "6.1.192-1", {"linux-image-6.1.0-10-rt-amd64"});
+  const auto offers = store_->offers("bookworm", Lists::kFresh, nullptr);
+  ASSERT_TRUE(offers) << offers.error().message();
+  ASSERT_EQ(offers->size(), 2U);  // No cloud-amd64 there.
+  EXPECT_EQ((*offers)[0].flavour, "amd64");
+  EXPECT_EQ((*offers)[0].release, "6.1.0-10-amd64");
+  EXPECT_EQ((*offers)[0].package_version, "6.1.192-1");
+  EXPECT_EQ((*offers)[1].flavour, "rt-amd64");
+  EXPECT_EQ(archive_->downloads, 0);
+  archive_->cached = false;
+  archive_->offline = true;
+  EXPECT_EQ(store_->offers("bookworm", Lists::kFresh, nullptr).error().kind(), ErrorKind::kHost);
+}
+
+TEST_F(KernelStoreTest, AFolderOrAPackageByItsPath) {
+  const auto package = root_ / "kernel.rpm";
+  ASSERT_TRUE(
+      write_file(package, Bytes(make_rpm({{"./lib/modules/6.1-x.x86_64/vmlinuz", synthetic_bzimage(), "", false}}))));
+  auto kernel = ensure(package.native());
+  ASSERT_TRUE(kernel) << kernel.error().message();
+  EXPECT_EQ(kernel->release, "6.1-x.x86_64");
+  ASSERT_EQ(store_->cached().size(), 1U);
+  EXPECT_EQ(store_->cached()[0].image, kernel->image);
+  EXPECT_FALSE(ensure("debian:6.1-x.amd64"));  // Another's kernel is never Debian's.
+  fs::create_directories(root_ / "tree/boot");
+  ASSERT_TRUE(write_file(root_ / "tree/boot/vmlinuz-6.1.0-1-amd64", "x"));
+  kernel = ensure((root_ / "tree").native() + ":modules=" + root_.native());
+  ASSERT_TRUE(kernel) << kernel.error().message();
+  EXPECT_EQ(kernel->release, "6.1.0-1-amd64");
+  EXPECT_EQ(kernel->modules, root_);
 }
 
 TEST_F(KernelStoreTest, IsFetchedOnce) {

@@ -42,19 +42,19 @@ struct Ipi {
 // One store of a kernel's local APIC driver to the ICR's low half, which sends an IPI: xAPIC mode, memory-mapped at the
 // fixmap (SDM Vol. 3, 11.4.1 and 11.6.1).
 struct IcrStore {
-  Gva at;                 // The store instruction.
-  Gpr value;              // The register whose low 32 bits it stores.
-  std::uint8_t length;    // Of the instruction, in bytes.
+  Gva at;               // The store instruction.
+  Gpr value;            // The register whose low 32 bits it stores.
+  std::uint8_t length;  // Of the instruction, in bytes.
 };
 
 // What becomes of an IPI on its way to one target.
 struct DeliverAsSent {};
 struct DeliverAsNmi {};
-struct DeliverAsIrq {       // As a maskable interrupt: Fixed, with the IPI's own vector, or the reboot vector for an NMI.
+struct DeliverAsIrq {  // As a maskable interrupt: Fixed, with the IPI's own vector, or the reboot vector for an NMI.
   std::uint8_t nmi_becomes = kRebootVector;
 };
 struct Drop {};
-struct Delay {              // Delivered as sent, this much later by the host's clock.
+struct Delay {  // Delivered as sent, this much later by the host's clock.
   std::chrono::nanoseconds by;
 };
 using Delivery = std::variant<DeliverAsSent, DeliverAsNmi, DeliverAsIrq, Drop, Delay>;

@@ -4,8 +4,8 @@
 // next_event() waits for what happens. A stop event (see stops()) means that no vCPU executes any more; an output event
 // leaves the machine running. Registers and memory may be looked at and changed only while it is stopped.
 //
-// Threading: a Machine belongs to one thread. The one exception is cancel(), which any thread and any signal handler may
-// call.
+// Threading: a Machine belongs to one thread. The one exception is cancel(), which any thread and any signal handler
+// may call.
 //
 // Errors: every failure is ErrorKind::kHost (the engine, the host) unless the function says otherwise. After a
 // MachineLost event only destroy() is of use.
@@ -32,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 
 // What a machine is made of.
 struct MachineConfig {
-  std::string name;       // Unique among the machines of one run directory; letters, digits, '-' and '.'.
+  std::string name;  // Unique among the machines of one run directory; letters, digits, '-' and '.'.
   std::uint32_t vcpus = 1;
   std::uint64_t memory_bytes = 0;
   std::vector<std::uint32_t> pin;  // pin[n]: the host CPU for vCPU n. Empty: the host's scheduler decides.
@@ -44,9 +44,9 @@ struct MachineConfig {
 
 // Things that an engine may lack. What is not listed here, every engine has.
 enum class Capability {
-  kSnapshot,      // snapshot() and restore().
-  kIpiPolicy,     // watch_ipis() with rules other than as-sent.
-  kTargetedNmi,   // inject_nmi() reaches exactly the named vCPU.
+  kSnapshot,     // snapshot() and restore().
+  kIpiPolicy,    // watch_ipis() with rules other than as-sent.
+  kTargetedNmi,  // inject_nmi() reaches exactly the named vCPU.
 };
 std::string_view name(Capability capability);
 
@@ -73,12 +73,12 @@ struct IpiSent {
   Ipi ipi;
 };
 
-struct GuestReset {};          // The guest asked for a reset, or triple-faulted; not one instruction after it counts.
-struct GuestShutdown {};       // The guest powered itself off.
-struct Paused {};              // pause() took effect.
-struct DeadlinePassed {};      // next_event()'s deadline; the machine is still running.
-struct Cancelled {};           // cancel() was called; the machine may be running.
-struct MachineLost {           // The engine died or does not answer.
+struct GuestReset {};      // The guest asked for a reset, or triple-faulted; not one instruction after it counts.
+struct GuestShutdown {};   // The guest powered itself off.
+struct Paused {};          // pause() took effect.
+struct DeadlinePassed {};  // next_event()'s deadline; the machine is still running.
+struct Cancelled {};       // cancel() was called; the machine may be running.
+struct MachineLost {       // The engine died or does not answer.
   Error reason;
 };
 
@@ -114,8 +114,8 @@ class Machine {
   // Ends the guest and frees everything that the host gave it. Also done by the destructor, which cannot report.
   virtual Result<> destroy() = 0;
 
-  // Capability::kSnapshot; only while stopped. A snapshot holds vCPUs, memory and devices, not holds, breakpoints or IPI
-  // rules, which stay what they are. restore() may be called in any stopped state, a reset one included.
+  // Capability::kSnapshot; only while stopped. A snapshot holds vCPUs, memory and devices, not holds, breakpoints or
+  // IPI rules, which stay what they are. restore() may be called in any stopped state, a reset one included.
   virtual Result<> snapshot(const std::string& snapshot_name) = 0;
   virtual Result<> restore(const std::string& snapshot_name) = 0;
 

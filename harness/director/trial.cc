@@ -28,7 +28,10 @@ constexpr auto kPauseLimit = std::chrono::seconds(30);
 // A crash or a capture kernel that was heard within this time is at work, if on a slow host: its trial gets more time,
 // up to kMaxStretch timeouts. A capture kernel that is at work even then says something about the host; a crash that
 // only goes on talking has hung.
-constexpr auto kWorking = std::chrono::seconds(10);
+constexpr auto kWorking = std::chrono::seconds(20);
+// next_event() that returns this much after its deadline means that panicroom itself did not run (Ctrl-Z, a host that
+// is out of CPUs): time that the guest did not have either.
+constexpr auto kOversleep = std::chrono::seconds(1);
 constexpr int kMaxStretch = 3;
 
 class Trial {
@@ -50,7 +53,8 @@ class Trial {
   Result<> on_breakpoint(const hypervisor::BreakpointHit& hit);
   Result<> on_ipi(const hypervisor::Ipi& ipi);
   Result<> on_output(const hypervisor::Output& output);
-  void on_message(const agent::v1::Message& message);
+  Result<> on_message(const agent::v1::Message& message);
+  void on_first_kernels_message(const agent::v1::Message& message);
   void on_reset(std::string_view how);
   Result<> on_deadline();
   Result<> on_jump();
@@ -156,7 +160,10 @@ Result<> Trial::run() {
       TRY(watch_ipis_if_wanted());
       TRY(resume());
     }
-    TRY(dispatch(machine_.next_event(next_deadline())));
+    const auto deadline = next_deadline();
+    const Event event = machine_.next_event(deadline);
+    if (const auto late = Clock::now() - deadline; late > kOversleep) limit_ += late;
+    TRY(dispatch(event));
     TRY(settle());
   }
   return {};
@@ -183,10 +190,10 @@ Clock::time_point Trial::next_deadline() const {
 Result<> Trial::dispatch(const Event& event) {
   if (hypervisor::stops(event)) running_ = false;
   if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return lost->reason;
+  if (const auto* output = std::get_if<hypervisor::Output>(&event)) return on_output(*output);
   if (decided_) return {};
   if (const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event)) return on_breakpoint(*hit);
   if (const auto* sent = std::get_if<hypervisor::IpiSent>(&event)) return on_ipi(sent->ipi);
-  if (const auto* output = std::get_if<hypervisor::Output>(&event)) return on_output(*output);
   if (std::holds_alternative<hypervisor::GuestReset>(event)) on_reset("the machine was reset");
   if (std::holds_alternative<hypervisor::GuestShutdown>(event)) on_reset("the machine powered itself off");
   if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) return on_deadline();
@@ -223,6 +230,11 @@ Result<> Trial::override_gate(const hypervisor::BreakpointHit& hit, hypervisor::
 }
 
 Result<> Trial::on_jump() {
+  for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) {
+    const VcpuId vcpu{cpu};
+    const auto& truth = observer_.truth();
+    if (vcpu != truth.owner && !truth.stopped.contains(vcpu)) journal_.stage("not-stopped", vcpu);
+  }
   // From here on other code runs at other addresses: every breakpoint would be a trap for the innocent.
   TRY(timeline_.disarm());
   TRY(observer_.disarm());
@@ -240,11 +252,13 @@ Result<> Trial::on_ipi(const hypervisor::Ipi& ipi) {
   return timeline_.on_ipi(ipi);
 }
 
+// Logged in any case; it means something only until the outcome is decided.
 Result<> Trial::on_output(const hypervisor::Output& output) {
   last_heard_ = Clock::now();
   if (output.stream == hypervisor::Stream::kConsole) {
     setup_.sinks.console(output.bytes);
     capture_console_.feed(output.bytes);
+    if (decided_) return {};
     if (capture_console_.entered()) journal_.stage("capture-entered");
     if (capture_console_.panicked()) {
       decide_with_places(Outcome::kCaptureFailed, "the capture kernel panicked: " + capture_console_.panic_line());
@@ -253,41 +267,56 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
   }
   for (const auto& received : frames_.feed(as_bytes(output.bytes))) {
     if (const auto* error = std::get_if<agent::ProtocolError>(&received)) {
-      // A crash may cut a message in two; what matters comes from the capture kernel's agent, and is checked there.
+      // A crash may cut the first kernel's last message in two. In the capture kernel nothing may be missing.
       setup_.sinks.agent_log(agent::describe(*error));
+      judge_.take(*error);
       continue;
     }
     const auto& message = std::get<agent::v1::Message>(received);
     setup_.sinks.agent_log(describe(message));
-    if (!decided_) on_message(message);
+    if (!decided_) TRY(on_message(message));
   }
   return {};
 }
 
-void Trial::on_message(const agent::v1::Message& message) {
+void Trial::on_first_kernels_message(const agent::v1::Message& message) {
+  if (message.kind_case() != agent::v1::Message::kHeartbeat) return;
+  heartbeats_.take(message.heartbeat(), Clock::now(), timeline_.complete() && !observer_.crashing());
+  if (heartbeats_.calm()) {
+    decide_with_places(Outcome::kNoPanic, "the timeline was carried out, and the kernel goes on working");
+  }
+}
+
+Result<> Trial::on_message(const agent::v1::Message& message) {
   using agent::v1::Message;
   if (!observer_.jumped()) {
-    if (message.kind_case() == Message::kHeartbeat) {
-      heartbeats_.take(message.heartbeat(), Clock::now(), timeline_.complete() && !observer_.crashing());
-      if (heartbeats_.calm()) decide(Outcome::kNoPanic, "the timeline was carried out, and the kernel goes on working");
-    }
-    return;
+    on_first_kernels_message(message);
+    return {};
   }
-  if (message.kind_case() == Message::kHello && message.hello().mode() == agent::v1::MODE_CAPTURE) {
+  judge_.take(message);
+  if (judge_.agent_runs()) {
     journal_.stage("capture-entered");
     journal_.stage("capture-userspace");
   }
   if (message.kind_case() == Message::kFailed) {
-    decide_with_places(Outcome::kCaptureFailed, "the capture kernel's agent: " + message.failed().text());
-    return;
+    const auto& failed = message.failed();
+    if (failed.stage() == agent::v1::Failed::STAGE_INTERNAL || failed.stage() == agent::v1::Failed::STAGE_CONFIG) {
+      return host_error("the agent in the capture kernel: {}", failed.text());
+    }
+    decide_with_places(Outcome::kCaptureFailed, "the capture kernel's agent: " + failed.text());
+    return {};
   }
-  judge_.take(message);
   if (judge_.opened()) journal_.stage("vmcore-opened");
-  if (!judge_.finished()) return;
+  if (!judge_.finished()) return {};
+  auto finding = TRY(judge_.judge(observer_.truth(), setup_.scenario.expect.dump));
   journal_.stage("dump-verified");
-  auto finding = judge_.judge(observer_.truth(), setup_.scenario.expect.dump);
   *journal_.run().mutable_dump() = std::move(finding.dump);
-  decide(finding.outcome, std::move(finding.detail));
+  if (finding.outcome == setup_.scenario.expect.outcome) {
+    decide(finding.outcome, std::move(finding.detail));
+  } else {
+    decide_with_places(finding.outcome, std::move(finding.detail));
+  }
+  return {};
 }
 
 void Trial::on_reset(std::string_view how) {

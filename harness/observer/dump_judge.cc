@@ -32,16 +32,42 @@ void add_check(v1::Dump& dump, std::string name, bool ok, std::string expected, 
   check.set_actual(std::move(actual));
 }
 
-bool has_registers(const agent::v1::Prstatus& note) {
-  const auto& registers = note.registers();
-  return registers.rip() != 0 || registers.rsp() != 0;
+// The registers of a note that the hypervisor knows too.
+hypervisor::Registers registers_of(const agent::v1::Prstatus& note) {
+  const auto& from = note.registers();
+  return {.rax = from.rax(),
+          .rbx = from.rbx(),
+          .rcx = from.rcx(),
+          .rdx = from.rdx(),
+          .rsi = from.rsi(),
+          .rdi = from.rdi(),
+          .rbp = from.rbp(),
+          .rsp = from.rsp(),
+          .r8 = from.r8(),
+          .r9 = from.r9(),
+          .r10 = from.r10(),
+          .r11 = from.r11(),
+          .r12 = from.r12(),
+          .r13 = from.r13(),
+          .r14 = from.r14(),
+          .r15 = from.r15(),
+          .rip = from.rip(),
+          .rflags = from.rflags()};
 }
 
-CrashTruth::StoppedCpu stopped_at(const agent::v1::Prstatus& note) {
-  return {note.registers().rip(), note.registers().rsp()};
-}
+bool has_registers(const agent::v1::Prstatus& note) { return registers_of(note) != hypervisor::Registers{}; }
 
-std::string describe(const CrashTruth::StoppedCpu& cpu) { return fmt::format("rip {:#x} rsp {:#x}", cpu.rip, cpu.rsp); }
+// The registers in which the two differ, with the values of the first; RIP and RSP in any case.
+std::string describe(const hypervisor::Registers& registers, const hypervisor::Registers& other) {
+  std::string text = fmt::format("rip {:#x} rsp {:#x}", registers.rip, registers.rsp);
+  for (std::size_t number = 0; number < hypervisor::kGprCount; ++number) {
+    const auto gpr = static_cast<hypervisor::Gpr>(number);
+    if (gpr == hypervisor::Gpr::kRsp || get(registers, gpr) == get(other, gpr)) continue;
+    text += fmt::format(" {} {:#x}", name(gpr), get(registers, gpr));
+  }
+  if (registers.rflags != other.rflags) text += fmt::format(" rflags {:#x}", registers.rflags);
+  return text;
+}
 
 // Which note is which CPU's. Where no note is missing, the kernel writes them in the order of CPU numbers; where one
 // is, the number is lost, and only the registers tell: those that the hypervisor saw at the stop.
@@ -58,7 +84,7 @@ std::map<VcpuId, const agent::v1::Prstatus*> assign(const std::vector<agent::v1:
   std::erase_if(left, [](const auto* note) { return !has_registers(*note); });
   for (const auto& [cpu, registers] : truth.stopped) {
     if (cpu == truth.owner) continue;
-    const auto match = std::ranges::find_if(left, [&](const auto* note) { return stopped_at(*note) == registers; });
+    const auto match = std::ranges::find_if(left, [&](const auto* note) { return registers_of(*note) == registers; });
     if (match == left.end()) continue;
     result[cpu] = *match;
     left.erase(match);
@@ -76,6 +102,17 @@ std::map<VcpuId, const agent::v1::Prstatus*> assign(const std::vector<agent::v1:
     left.erase(left.begin());
   }
   return result;
+}
+
+// The checks' names are few and their texts are short, unless somebody hostile writes them.
+constexpr std::size_t kMaxChecks = 64;
+constexpr std::size_t kMaxCheckText = 4096;
+
+agent::v1::Check shortened(agent::v1::Check check) {
+  for (std::string* text : {check.mutable_name(), check.mutable_expected(), check.mutable_actual()}) {
+    if (text->size() > kMaxCheckText) text->resize(kMaxCheckText);
+  }
+  return check;
 }
 
 // Digits at the start of the text.
@@ -105,12 +142,15 @@ std::int32_t panic_cpu_in_log(std::string_view log) {
 
 void DumpJudge::take(const Message& message) {
   switch (message.kind_case()) {
+    case Message::kHello:
+      if (message.hello().mode() == agent::v1::MODE_CAPTURE) agent_runs_ = true;
+      break;
     case Message::kVmcoreOpened:
       opened_ = true;
       vmcore_bytes_ = message.vmcore_opened().size();
       break;
     case Message::kCheck:
-      if (checks_.size() < kMaxRecords) checks_.push_back(message.check());
+      if (checks_.size() < kMaxChecks) checks_.push_back(shortened(message.check()));
       break;
     case Message::kPrstatus:
       if (prstatus_.size() < kMaxRecords) prstatus_.push_back(message.prstatus());
@@ -123,13 +163,35 @@ void DumpJudge::take(const Message& message) {
       break;
     case Message::kJudged:
       finished_ = true;
+      totals_ = message.judged();
       break;
     default:
       break;
   }
 }
 
-DumpJudge::Finding DumpJudge::judge(const CrashTruth& truth, const DumpExpectation& expectation) const {
+void DumpJudge::take(const agent::ProtocolError&) {
+  if (agent_runs_) ++stream_errors_;
+}
+
+Result<> DumpJudge::check_stream() const {
+  if (stream_errors_ > 0) return host_error("the agent's stream was damaged {} times after it began", stream_errors_);
+  const auto passed =
+      static_cast<std::size_t>(std::ranges::count_if(checks_, [](const auto& check) { return check.ok(); }));
+  const auto with_registers = static_cast<std::size_t>(std::ranges::count_if(prstatus_, has_registers));
+  if (passed != totals_.checks_passed() || checks_.size() - passed != totals_.checks_failed() ||
+      with_registers != totals_.cpus_with_registers()) {
+    return host_error(
+        "the agent counted {} checks passed, {} failed and {} CPUs with registers, but {}, {} and {} arrived",
+        totals_.checks_passed(), totals_.checks_failed(), totals_.cpus_with_registers(), passed,
+        checks_.size() - passed, with_registers);
+  }
+  if (checks_.empty()) return host_error("the agent checked nothing");
+  return {};
+}
+
+Result<DumpJudge::Finding> DumpJudge::judge(const CrashTruth& truth, const DumpExpectation& expectation) const {
+  TRY(check_stream());
   Finding finding;
   v1::Dump& dump = finding.dump;
   dump.set_bytes(vmcore_bytes_);
@@ -143,7 +205,8 @@ DumpJudge::Finding DumpJudge::judge(const CrashTruth& truth, const DumpExpectati
   const auto must_be = [&](std::string name, std::string expected, std::optional<std::string_view> actual) {
     const bool ok = actual && *actual == expected;
     if (!ok) invalid.push_back(name);
-    add_check(dump, std::move(name), ok, std::move(expected), std::string(actual.value_or("absent")));
+    add_check(dump, std::move(name), ok, std::move(expected),
+              std::string(actual.value_or("absent").substr(0, kMaxCheckText)));
   };
   must_be("vmcoreinfo OSRELEASE is the crashed kernel's", truth.kernel_release,
           vmcoreinfo_value(vmcoreinfo_, "OSRELEASE"));
@@ -162,12 +225,16 @@ DumpJudge::Finding DumpJudge::judge(const CrashTruth& truth, const DumpExpectati
       incomplete.push_back(fmt::format("CPU {} has no registers in the dump", number));
       continue;
     }
+    if (cpu == truth.owner) continue;
     const auto stopped = truth.stopped.find(cpu);
-    if (stopped == truth.stopped.end() || cpu == truth.owner) continue;
-    const auto actual = stopped_at(*note->second);
+    if (stopped == truth.stopped.end()) {
+      incomplete.push_back(fmt::format("CPU {} has registers in the dump, but was never seen to be stopped", number));
+      continue;
+    }
+    const auto actual = registers_of(*note->second);
     const bool ok = actual == stopped->second;
-    add_check(dump, fmt::format("registers of CPU {} are those of its stop", number), ok, describe(stopped->second),
-              describe(actual));
+    add_check(dump, fmt::format("registers of CPU {} are those of its stop", number), ok,
+              describe(stopped->second, actual), describe(actual, stopped->second));
     if (!ok) incomplete.push_back(fmt::format("the registers of CPU {} are not true", number));
   }
 

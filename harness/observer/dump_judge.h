@@ -10,21 +10,20 @@
 #include <vector>
 
 #include "agent/protocol/agent.pb.h"
+#include "agent/protocol/frame.h"
 #include "base/address.h"
+#include "base/result.h"
 #include "harness/scenario/scenario.h"
+#include "hypervisor/registers.h"
 #include "panicroom/v1/report.pb.h"
 
 namespace panicroom::harness {
 
 // What the hypervisor knows of the crash.
 struct CrashTruth {
-  // A CPU as it was interrupted, read from the pt_regs that the crash NMI's handler got.
-  struct StoppedCpu {
-    std::uint64_t rip = 0;
-    std::uint64_t rsp = 0;
-    friend bool operator==(const StoppedCpu&, const StoppedCpu&) = default;
-  };
-  std::map<VcpuId, StoppedCpu> stopped;
+  // A CPU's general-purpose registers, RIP and RFLAGS as it was interrupted, read from the pt_regs that the crash NMI's
+  // handler got. The rest is 0.
+  std::map<VcpuId, hypervisor::Registers> stopped;
   std::optional<VcpuId> owner;  // The CPU that jumped into the capture kernel.
   std::uint32_t vcpus = 0;
   std::string kernel_release;
@@ -35,6 +34,12 @@ class DumpJudge {
  public:
   // Takes a message of the capture kernel's agent; others are ignored. More than kMaxEvidence bytes of text is dropped.
   void take(const agent::v1::Message& message);
+  // Takes note that something in the agent's stream was no message. What the first kernel's agent left unfinished does
+  // not count: only what comes after the capture kernel's agent has begun.
+  void take(const agent::ProtocolError& error);
+
+  // The capture kernel's agent has said that it runs.
+  [[nodiscard]] bool agent_runs() const { return agent_runs_; }
 
   // A vmcore was opened.
   [[nodiscard]] bool opened() const { return opened_; }
@@ -47,13 +52,18 @@ class DumpJudge {
     Outcome outcome = Outcome::kDumpInvalid;  // kDumped, kDumpIncomplete or kDumpInvalid.
     std::string detail;                       // Why it is not kDumped; empty if it is.
   };
-  // Only once finished().
-  [[nodiscard]] Finding judge(const CrashTruth& truth, const DumpExpectation& expectation) const;
+  // Only once finished(). kHost if what the agent counted is not what arrived: then there is no telling what was lost.
+  [[nodiscard]] Result<Finding> judge(const CrashTruth& truth, const DumpExpectation& expectation) const;
 
  private:
   static constexpr std::size_t kMaxEvidence = 16u << 20;
   static constexpr std::size_t kMaxRecords = 8192 + 64;
 
+  [[nodiscard]] Result<> check_stream() const;
+
+  bool agent_runs_ = false;
+  std::size_t stream_errors_ = 0;
+  agent::v1::Judged totals_;
   bool opened_ = false;
   bool finished_ = false;
   std::uint64_t vmcore_bytes_ = 0;

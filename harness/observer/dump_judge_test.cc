@@ -15,7 +15,7 @@ constexpr VcpuId kCpu1{1};
 
 // Two CPUs: 0 panicked and jumped, 1 was stopped at rip 0x1111.
 CrashTruth truth() {
-  return {.stopped = {{kCpu1, {0x1111, 0x2222}}},
+  return {.stopped = {{kCpu1, {.rsp = 0x2222, .rip = 0x1111}}},
           .owner = kCpu0,
           .vcpus = 2,
           .kernel_release = "6.1.0-test",
@@ -39,8 +39,22 @@ Message check(const std::string& name, bool ok) {
 struct Evidence {
   std::string vmcoreinfo = "OSRELEASE=6.1.0-test\nPAGESIZE=4096\nKERNELOFFSET=1000000\n";
   std::string log = "[    1.0] Kernel panic - not syncing: first\n[    1.0] CPU: 0 PID: 77 Comm: x\n";
-  std::vector<Message> extra;
+  std::vector<Message> extra = {check("elf-header", true)};
 };
+
+// What an agent that saw these messages says at its end.
+Message totals(const std::vector<Message>& messages) {
+  Message end;
+  auto& judged = *end.mutable_judged();
+  for (const auto& message : messages) {
+    if (message.has_check() && message.check().ok()) judged.set_checks_passed(judged.checks_passed() + 1);
+    if (message.has_check() && !message.check().ok()) judged.set_checks_failed(judged.checks_failed() + 1);
+    if (message.has_prstatus() && message.prstatus().registers().rip() != 0) {
+      judged.set_cpus_with_registers(judged.cpus_with_registers() + 1);
+    }
+  }
+  return end;
+}
 
 DumpJudge::Finding judged(const std::vector<Message>& notes, const Evidence& evidence = {},
                           const DumpExpectation& expectation = {}, const CrashTruth& known = truth()) {
@@ -51,22 +65,24 @@ DumpJudge::Finding judged(const std::vector<Message>& notes, const Evidence& evi
   for (const auto& note : notes) judge.take(note);
   for (const auto& message : evidence.extra) judge.take(message);
   // In parts, as the agent sends long texts.
-  for (const auto part :
-       {std::string_view(evidence.vmcoreinfo).substr(0, 10), std::string_view(evidence.vmcoreinfo).substr(10)}) {
+  const std::size_t half = evidence.vmcoreinfo.size() / 2;
+  for (const auto& part : {evidence.vmcoreinfo.substr(0, half), evidence.vmcoreinfo.substr(half)}) {
     Message info;
-    info.mutable_vmcoreinfo()->set_text(std::string(part));
+    info.mutable_vmcoreinfo()->set_text(part);
     judge.take(info);
   }
   Message log;
   log.mutable_dead_log()->set_text(evidence.log);
   judge.take(log);
   EXPECT_FALSE(judge.finished());
-  Message end;
-  end.mutable_judged();
-  judge.take(end);
+  auto counted = notes;
+  counted.insert(counted.end(), evidence.extra.begin(), evidence.extra.end());
+  judge.take(totals(counted));
   EXPECT_TRUE(judge.opened());
   EXPECT_TRUE(judge.finished());
-  return judge.judge(known, expectation);
+  auto finding = judge.judge(known, expectation);
+  EXPECT_TRUE(finding) << finding.error().message();
+  return finding ? *finding : DumpJudge::Finding{};
 }
 
 const std::vector<Message> kGoodNotes = {prstatus(0xaaaa, 0xbbbb), prstatus(0x1111, 0x2222)};
@@ -105,6 +121,58 @@ TEST(DumpJudge, OneRegisterThatIsNotTrueIsSeen) {
     EXPECT_THAT(finding.detail, HasSubstr("CPU 1"));
     EXPECT_THAT(finding.detail, HasSubstr("not true"));
   }
+}
+
+TEST(DumpJudge, EveryRegisterIsCompared) {
+  using agent::v1::Registers;
+  for (const auto set : {&Registers::set_rax, &Registers::set_rbx, &Registers::set_rcx, &Registers::set_rdx,
+                         &Registers::set_rsi, &Registers::set_rdi, &Registers::set_rbp, &Registers::set_r8,
+                         &Registers::set_r9, &Registers::set_r10, &Registers::set_r11, &Registers::set_r12,
+                         &Registers::set_r13, &Registers::set_r14, &Registers::set_r15, &Registers::set_rflags}) {
+    auto flipped = prstatus(0x1111, 0x2222);
+    (flipped.mutable_prstatus()->mutable_registers()->*set)(1);
+    EXPECT_EQ(judged({prstatus(0xaaaa, 0xbbbb), flipped}).outcome, Outcome::kDumpIncomplete);
+  }
+}
+
+TEST(DumpJudge, ACpuThatNobodyStoppedIsNotCompleteHoweverItsNoteLooks) {
+  auto known = truth();
+  known.stopped.clear();
+  const auto finding = judged(kGoodNotes, {}, {}, known);
+  EXPECT_EQ(finding.outcome, Outcome::kDumpIncomplete);
+  EXPECT_THAT(finding.detail, HasSubstr("never seen to be stopped"));
+}
+
+TEST(DumpJudge, AStreamThatLostSomethingIsTheHarnesssFault) {
+  const auto verdict_of = [](const Message& end, bool damaged) {
+    DumpJudge judge;
+    Message hello;
+    hello.mutable_hello()->set_mode(agent::v1::MODE_CAPTURE);
+    judge.take(hello);
+    for (const auto& note : kGoodNotes) judge.take(note);
+    judge.take(check("elf-header", true));
+    if (damaged) judge.take(agent::ProtocolError{});
+    judge.take(end);
+    return judge.judge(truth(), {});
+  };
+  auto counted = kGoodNotes;
+  counted.push_back(check("elf-header", true));
+  EXPECT_TRUE(verdict_of(totals(counted), false));
+  EXPECT_EQ(verdict_of(totals(counted), true).error().kind(), ErrorKind::kHost);
+  counted.push_back(check("notes", false));  // Counted by the agent, but it did not arrive.
+  EXPECT_EQ(verdict_of(totals(counted), false).error().kind(), ErrorKind::kHost);
+  EXPECT_EQ(verdict_of(totals({}), false).error().kind(), ErrorKind::kHost);
+}
+
+TEST(DumpJudge, WhatTheFirstKernelsAgentLeftUnfinishedDoesNotCount) {
+  DumpJudge judge;
+  judge.take(agent::ProtocolError{});
+  for (const auto& note : kGoodNotes) judge.take(note);
+  judge.take(check("elf-header", true));
+  auto counted = kGoodNotes;
+  counted.push_back(check("elf-header", true));
+  judge.take(totals(counted));
+  EXPECT_TRUE(judge.judge(truth(), {}));
 }
 
 TEST(DumpJudge, SwappedNotesAreNotTrue) {

@@ -41,10 +41,11 @@ std::string Journal::last_sender(VcpuId target, bool nmi) const {
   for (int number = run_.ipis_size() - 1; number >= 0; --number) {
     const auto& ipi = run_.ipis(number);
     for (int i = 0; i < ipi.targets_size(); ++i) {
-      if (ipi.targets(i) != index(target) ||
-          (ipi.delivered_as(i) == hypervisor::name(hypervisor::DeliveryMode::kNmi)) != nmi) {
-        continue;
-      }
+      if (ipi.targets(i) != index(target)) continue;
+      const bool as_nmi = ipi.delivered_as(i) == hypervisor::name(hypervisor::DeliveryMode::kNmi);
+      const bool as_stop_irq = ipi.delivered_as(i) == hypervisor::name(hypervisor::DeliveryMode::kFixed) &&
+                               ipi.vector() == hypervisor::kRebootVector;
+      if (nmi ? !as_nmi : !as_stop_irq) continue;
       return fmt::format("sent by CPU {}", ipi.source());
     }
   }

@@ -26,7 +26,8 @@ class Journal {
   // A stage is written once for each CPU; later calls for the same do nothing and return false.
   bool stage(std::string_view name, std::optional<VcpuId> cpu = std::nullopt, std::string_view note = {});
   void ipi(const hypervisor::Ipi& ipi);
-  // "sent by CPU 1": the last IPI that has reached `target` as an NMI, or as anything else; empty if none was seen.
+  // "sent by CPU 1": the last IPI that has reached `target` as an NMI, or as the reboot vector's interrupt; empty if
+  // none was seen.
   [[nodiscard]] std::string last_sender(VcpuId target, bool nmi) const;
   // Sets `to` to the time since the start.
   void stamp(google::protobuf::Duration& to) const;

@@ -12,8 +12,27 @@ using hypervisor::Registers;
 // struct pt_regs of x86-64 (arch/x86/include/asm/ptrace.h): 21 words, of which the CPU itself pushed the last five
 // (Intel SDM Vol. 3A, 6.14.2).
 constexpr std::size_t kPtRegsWords = 21;
-constexpr std::size_t kPtRegsRip = 16;
-constexpr std::size_t kPtRegsRsp = 19;
+
+hypervisor::Registers from_pt_regs(const std::array<std::uint64_t, kPtRegsWords>& words) {
+  return {.rax = words[10],
+          .rbx = words[5],
+          .rcx = words[11],
+          .rdx = words[12],
+          .rsi = words[13],
+          .rdi = words[14],
+          .rbp = words[4],
+          .rsp = words[19],
+          .r8 = words[9],
+          .r9 = words[8],
+          .r10 = words[7],
+          .r11 = words[6],
+          .r12 = words[3],
+          .r13 = words[2],
+          .r14 = words[1],
+          .r15 = words[0],
+          .rip = words[16],
+          .rflags = words[18]};
+}
 
 }  // namespace
 
@@ -61,7 +80,7 @@ Result<> StageObserver::record_stop(VcpuId vcpu, const Registers& registers) {
   std::array<std::uint64_t, kPtRegsWords> words{};
   TRY_CONTEXT("reading the registers that the crash NMI interrupted",
               machine_.read_memory(vcpu, {registers.rsi}, std::as_writable_bytes(std::span(words))));
-  truth_.stopped[vcpu] = {words[kPtRegsRip], words[kPtRegsRsp]};
+  truth_.stopped[vcpu] = from_pt_regs(words);
   return {};
 }
 

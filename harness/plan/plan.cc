@@ -115,6 +115,35 @@ std::string_view name(StageKind kind) {
   return "unknown";
 }
 
+namespace {
+
+// What no scenario states, but every run needs: a kernel without it is not one that panicroom can judge, which is no
+// reason to call the scenario skipped.
+template <typename T>
+Result<T> needed(Result<T> result) {
+  if (result || result.error().kind() != ErrorKind::kUnsupported) return result;
+  return host_error("panicroom cannot find its way in this kernel: {}", result.error().message());
+}
+
+bool uses_pause_loop(const Scenario& scenario) {
+  return std::ranges::any_of(scenario.timeline,
+                             [](const Step& step) { return std::holds_alternative<DoIrqsOff>(step.action); });
+}
+
+// So that a symbol that is not there is known before anything boots.
+Result<> check_memory_symbols(const Step& step, const KernelImage& kernel) {
+  const auto* set = std::get_if<DoSet>(&step.action);
+  if (set == nullptr) return {};
+  for (const auto& value : set->values) {
+    const auto* memory = std::get_if<SetMemory>(&value);
+    if (memory == nullptr) continue;
+    if (const auto* symbol = std::get_if<std::string>(&memory->address)) TRY(kernel.symbols().unique(*symbol));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Plan> make_plan(const Scenario& scenario, const KernelImage& kernel) {
   TRY(check_requirements(scenario.requires_, kernel));
   Plan plan;
@@ -126,22 +155,20 @@ Result<Plan> make_plan(const Scenario& scenario, const KernelImage& kernel) {
       until = TRY_CONTEXT(context, plan_at(scenario, kernel, step.cpu, *window->until));
     }
     plan.untils.push_back(std::move(until));
+    TRY_CONTEXT(context, check_memory_symbols(step, kernel));
   }
   for (const StagePoint& stage : kStagePoints) {
     auto place = place_of_name(kernel, stage.point);
-    if (place) {
-      plan.stages.push_back({stage.kind, *std::move(place)});
-    } else if (stage.required) {
-      return std::move(place).error().with_context("the observer");
-    }
+    if (stage.required) place = TRY(needed(std::move(place)));
+    if (place) plan.stages.push_back({stage.kind, *std::move(place)});
   }
-  plan.stages.push_back({StageKind::kCrashKexec, TRY(place_of_symbol(kernel, "__crash_kexec"))});
+  plan.stages.push_back({StageKind::kCrashKexec, TRY(needed(place_of_symbol(kernel, "__crash_kexec")))});
   if (std::ranges::find(scenario.unfix, Unfix::kPanicGate) != scenario.unfix.end()) {
     plan.gate = TRY_CONTEXT("unfix: panic-gate", kernels::panic_gate(kernel)).after_exchange;
   }
-  plan.panic = TRY(kernel.symbols().unique("panic")).address;
-  plan.pause_loop = TRY(kernels::pause_loop(kernel));
-  plan.icr_stores = TRY(kernels::icr_stores(kernel));
+  plan.panic = TRY(needed(kernel.symbols().unique("panic"))).address;
+  if (uses_pause_loop(scenario)) plan.pause_loop = TRY_CONTEXT("irqs-off", kernels::pause_loop(kernel));
+  plan.icr_stores = TRY(needed(kernels::icr_stores(kernel)));
   return plan;
 }
 

@@ -45,11 +45,12 @@ struct Plan {
   std::vector<PlannedStage> stages;
   std::optional<LinkAddress> gate;  // Where Unfix::kPanicGate acts.
   LinkAddress panic;                // Where an injected panic goes.
-  LinkAddress pause_loop;           // Where a CPU with interrupts off spins.
+  LinkAddress pause_loop;           // Where a CPU with interrupts off spins, if the scenario has such a step.
   std::vector<kernels::IcrStoreSite> icr_stores;
 };
 
-// kUnsupported if this kernel lacks a place that the scenario names, or does not meet its `requires:`.
+// kUnsupported if this kernel lacks a place that the scenario names, or does not meet its `requires:`; kHost if it
+// lacks one that panicroom itself needs in every run.
 Result<Plan> make_plan(const Scenario& scenario, const kernels::KernelImage& kernel);
 
 }  // namespace panicroom::harness

@@ -74,18 +74,20 @@ Result<> skip_instruction(Machine& machine, VcpuId vcpu) {
 
 Result<IrqsOffWindow> IrqsOffWindow::open(Machine& machine, VcpuId vcpu, Gva loop) {
   auto registers = TRY(kernel_mode_registers(machine, vcpu));
-  IrqsOffWindow window(vcpu, loop, registers.rip, registers.rflags);
+  const IrqsOffWindow window(vcpu, loop, registers);
   registers.rip = loop.value;
   registers.rflags &= ~hypervisor::kRflagsIf;
   TRY(machine.set_registers(vcpu, registers));
   return window;
 }
 
-Result<> IrqsOffWindow::close(Machine& machine) {
+Result<bool> IrqsOffWindow::close(Machine& machine) {
   auto registers = TRY(machine.registers(vcpu_));
+  if (registers.rip != loop_.value || registers.rsp != rsp_) return false;
   registers.rip = rip_;
   registers.rflags = rflags_;
-  return machine.set_registers(vcpu_, registers);
+  TRY(machine.set_registers(vcpu_, registers));
+  return true;
 }
 
 }  // namespace panicroom::harness

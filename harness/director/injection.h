@@ -28,18 +28,20 @@ class IrqsOffWindow {
 
   [[nodiscard]] VcpuId vcpu() const { return vcpu_; }
   [[nodiscard]] Gva loop() const { return loop_; }
-  // The vCPU must stand in the loop, as at a breakpoint there: then it goes on as before the window. An NMI handler
-  // that it has gone into meanwhile has to be left first.
-  Result<> close(hypervisor::Machine& machine);
+  // If the vCPU, which stands at the loop, is there for the window and not on its own account (a kernel function may
+  // own the loop), it goes on as before the window. False, with nothing changed, if not. An NMI handler that it has
+  // gone into meanwhile has to be left first.
+  Result<bool> close(hypervisor::Machine& machine);
 
  private:
-  IrqsOffWindow(VcpuId vcpu, Gva loop, std::uint64_t rip, std::uint64_t rflags)
-      : vcpu_(vcpu), loop_(loop), rip_(rip), rflags_(rflags) {}
+  IrqsOffWindow(VcpuId vcpu, Gva loop, const hypervisor::Registers& before)
+      : vcpu_(vcpu), loop_(loop), rip_(before.rip), rflags_(before.rflags), rsp_(before.rsp) {}
 
   VcpuId vcpu_;
   Gva loop_;
   std::uint64_t rip_;
   std::uint64_t rflags_;
+  std::uint64_t rsp_;
 };
 
 }  // namespace panicroom::harness

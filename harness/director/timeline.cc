@@ -87,7 +87,7 @@ Result<bool> Timeline::on_breakpoint(const BreakpointHit& hit, const Registers& 
   }
   for (Window& window : windows_) {
     if (window.at_loop == hit.id) {
-      TRY(window.spin.close(machine_));
+      if (!TRY(window.spin.close(machine_))) return true;
       TRY(machine_.remove_breakpoint(hit.id));
       window.at_loop.reset();
       window.closed = true;

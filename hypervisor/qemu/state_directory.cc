@@ -131,6 +131,8 @@ StateDirectory::StateDirectory(fs::path path, UniqueFd lock)
 
 StateDirectory::~StateDirectory() {
   if (!lock_ || owner_ != ::getpid()) return;  // Moved from, or inherited by fork().
+  // The directory is the only trace by which a QEMU that would not die can be found later.
+  if (!kill_qemu_of(path_)) return;
   std::error_code ignored;
   fs::remove_all(path_, ignored);
 }

@@ -1,6 +1,5 @@
 #include "harness/cli/signals.h"
 
-#include <fmt/core.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
@@ -9,7 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <cstdio>
+#include <string_view>
 
 namespace panicroom::cli {
 namespace {
@@ -49,8 +48,10 @@ void SignalWatcher::watch() {
     signalfd_siginfo info{};
     if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) continue;
     if (cancellation_.requested()) ::_exit(128 + static_cast<int>(info.ssi_signo));
-    fmt::print(stderr, "\npanicroom: ending the guests (once more to leave at once)\n");
     cancellation_.request();
+    // The terminal may be gone, which is what SIGHUP says.
+    constexpr std::string_view kMessage = "\npanicroom: ending the guests (once more to leave at once)\n";
+    static_cast<void>(!::write(STDERR_FILENO, kMessage.data(), kMessage.size()));
   }
 }
 

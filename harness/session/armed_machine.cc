@@ -114,9 +114,9 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& re
   if (first || first.error().kind() != ErrorKind::kHost) return first;
   auto second = try_boot(recipe, options, 2);
   if (second || second.error().kind() != ErrorKind::kHost) return second;
-  return std::move(second).error().with_context(fmt::format(
-      "{} did not boot to the armed state in two attempts (logs in {})", recipe.kernel->release(),
-      options.log_directory.native()));
+  return std::move(second).error().with_context(
+      fmt::format("{} did not boot to the armed state in two attempts (logs in {})", recipe.kernel->release(),
+                  options.log_directory.native()));
 }
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe& recipe, const BootOptions& options,
@@ -141,7 +141,7 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
 
   auto machine = TRY(options.factory(config));
   {
-    const Cancellation::Attachment attachment(options.cancellation, *machine);
+    std::optional<Cancellation::Attachment> attachment(std::in_place, options.cancellation, *machine);
     const Boot boot = TRY(watch_boot(*machine, console_log, agent_log));
     if (boot.refusal) return invalid_input("{} cannot be armed: {}", recipe.kernel->release(), *boot.refusal);
     if (!boot.armed) {
@@ -155,7 +155,8 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     TRY(machine->snapshot(kSnapshotName));
     TRY(console_log.status());
     TRY(agent_log.status());
-    // The attachment ends here and begins again in the ArmedMachine: a request in between is seen there.
+    // One machine is attached once; a request in between is seen when the ArmedMachine attaches it again.
+    attachment.reset();
     const RunningKernel kernel(*recipe.kernel, slide);
     return std::unique_ptr<ArmedMachine>(
         new ArmedMachine(std::move(machine), options.cancellation, kernel, Clock::now() - started));

@@ -46,9 +46,10 @@ Result<> check_account() {
 }
 
 // Once per process: libvirt's event loop is global. It outlives every connection.
-Result<> start_libvirt(const fs::path& root) {
-  // libvirt's log goes to the standard error otherwise; read from the environment once, when it is initialised.
-  ::setenv("LIBVIRT_LOG_OUTPUTS", fmt::format("3:file:{}", (root / "libvirt.log").native()).c_str(), 0);
+Result<> start_libvirt() {
+  // libvirt's log goes to the standard error otherwise; read from the environment once, when it is initialised. What goes
+  // wrong is told by its calls.
+  ::setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
   virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
   if (virInitialize() < 0) return libvirt_error("initialising libvirt");
   if (virEventRegisterDefaultImpl() < 0) return libvirt_error("registering libvirt's event loop");
@@ -83,7 +84,7 @@ Result<std::shared_ptr<LibvirtConnection>> LibvirtConnection::make(const fs::pat
   if (error) return errno_error(error.value(), fmt::format("linking {}", (root / "cache").native()));
 
   std::shared_ptr<LibvirtConnection> connection(new LibvirtConnection(state_directory, std::move(directory)));
-  static const auto started = start_libvirt(root);
+  static const auto started = start_libvirt();
   if (!started) return started.error();
   connection->connection_ = virConnectOpen(fmt::format("qemu:///embed?root={}", root.native()).c_str());
   if (connection->connection_ == nullptr) {

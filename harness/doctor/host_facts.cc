@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <filesystem>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <system_error>
 
@@ -24,8 +24,8 @@ LibvirtProbe probe_libvirt() {
   LibvirtProbe probe;
   const std::unique_ptr<void, LibraryClose> library(::dlopen("libvirt.so.0", RTLD_LAZY | RTLD_LOCAL));
   if (library == nullptr) return probe;
-  // Asking for the version initialises libvirt, and with that its log, which goes to the standard error if it is not told
-  // otherwise. What goes wrong is told by its calls.
+  // Asking for the version initialises libvirt, and with that its log, which goes to the standard error if it is not
+  // told otherwise. What goes wrong is told by its calls.
   ::setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
   using GetVersion = int (*)(unsigned long*, const char*, unsigned long*);
   const auto get_version = reinterpret_cast<GetVersion>(::dlsym(library.get(), "virGetVersion"));

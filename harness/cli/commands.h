@@ -36,7 +36,8 @@ struct RunOptions {
 int run(const RunOptions& options);
 int check(const std::vector<std::filesystem::path>& scenarios);
 int doctor();
-int kernels_list();
+// No suites: all that are known. `cached_only`: looks at the cache and nowhere else.
+int kernels_list(const std::vector<std::string>& suites, bool cached_only);
 int kernels_fetch(const std::vector<std::string>& references, bool print_path);
 int kernels_inspect(const std::string& reference);
 int report(const std::filesystem::path& folder);

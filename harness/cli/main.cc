@@ -28,10 +28,14 @@ void add_run(CLI::App& app, RunOptions& options, int& status) {
   command->callback([&] { status = run(options); });
 }
 
-void add_kernels(CLI::App& app, std::vector<std::string>& references, bool& print_path, int& status) {
+void add_kernels(CLI::App& app, std::vector<std::string>& references, bool& print_path, bool& cached_only,
+                 int& status) {
   auto* command = app.add_subcommand("kernels", "List, fetch and inspect kernels");
   command->require_subcommand(1);
-  command->add_subcommand("list", "The kernels in the cache")->callback([&] { status = kernels_list(); });
+  auto* list = command->add_subcommand("list", "What the archive offers, and what of it is cached");
+  list->add_option("SUITE", references, "Debian suites, such as trixie-backports; nothing: all");
+  list->add_flag("--cached", cached_only, "Only what is cached; never uses the network");
+  list->callback([&] { status = kernels_list(references, cached_only); });
   auto* fetch = command->add_subcommand("fetch", "Fetch kernels into the cache");
   fetch->add_option("REF", references, "What to fetch; nothing: the default kernel");
   fetch->add_flag("--print-path", print_path, "Print the image's path, and nothing else, on standard output");
@@ -61,7 +65,8 @@ int main_with(int argc, char** argv) {
 
   std::vector<std::string> references;
   bool print_path = false;
-  add_kernels(app, references, print_path, status);
+  bool cached_only = false;
+  add_kernels(app, references, print_path, cached_only, status);
 
   std::filesystem::path folder;
   auto* report_command = app.add_subcommand("report", "Show the report of an earlier run again");

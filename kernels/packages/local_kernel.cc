@@ -120,12 +120,12 @@ Result<StoredKernel> kernel_of_file(const fs::path& image) {
     configs.push_back(folder / ("config-" + release));
   }
   if (is_modules_folder(folder)) modules.push_back(folder);
-  kernel.modules = first_folder(modules);
+  kernel.modules = first_folder(modules).lexically_normal();
   configs.push_back(folder / kConfigFile);
   if (!kernel.modules.empty()) configs.push_back(kernel.modules / kConfigFile);
   configs.push_back(folder / ".config");
   configs.push_back(folder / "../../../.config");  // Of arch/x86/boot/bzImage in a build tree.
-  kernel.config = first_file(configs);
+  kernel.config = first_file(configs).lexically_normal();
   return kernel;
 }
 

@@ -2,14 +2,13 @@
 
 #include <fnmatch.h>
 #include <glob.h>
+#include <string.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <set>
 #include <system_error>
-
-#include "kernels/packages/release_order.h"
 
 namespace panicroom::kernels {
 namespace {
@@ -66,8 +65,9 @@ Result<std::vector<KernelRef>> file_references(std::string_view pattern) {
     files.push_back(file.native());
   }
   if (files.size() > kMaxFiles) return invalid_input("{}: more than {} files match", pattern, kMaxFiles);
-  std::sort(files.begin(), files.end(), [](const auto& left, const auto& right) {
-    return version_less(left, right) || (!version_less(right, left) && left < right);
+  // Not version_less(): the paths are no versions, whose last '-' has a meaning.
+  std::sort(files.begin(), files.end(), [](const std::string& left, const std::string& right) {
+    return ::strverscmp(left.c_str(), right.c_str()) < 0;
   });
   std::vector<KernelRef> references;
   for (const auto& file : files) {

@@ -83,12 +83,13 @@ class FilePatternTest : public testing::Test {
 };
 
 TEST_F(FilePatternTest, FilesComeInTheOrderOfTheirVersionsEachOnce) {
-  for (const char* name : {"vmlinuz-6.1.0-10", "vmlinuz-6.1.0-9", "vmlinuz-5.10", "config-5.10"}) add(name);
+  for (const char* name : {"vmlinuz-6.1.0-10", "vmlinuz-6.1.0-9", "vmlinuz-5.10", "vmlinuz-5.9-amd64", "config-5.10"})
+    add(name);
   fs::create_symlink("vmlinuz-5.10", root_ / "vmlinuz-link");
   fs::create_directory(root_ / "vmlinuz-folder");
   EXPECT_THAT(matching(root_ / "vmlinuz-*"),
-              ElementsAre((root_ / "vmlinuz-5.10").native(), (root_ / "vmlinuz-6.1.0-9").native(),
-                          (root_ / "vmlinuz-6.1.0-10").native()));
+              ElementsAre((root_ / "vmlinuz-5.9-amd64").native(), (root_ / "vmlinuz-5.10").native(),
+                          (root_ / "vmlinuz-6.1.0-9").native(), (root_ / "vmlinuz-6.1.0-10").native()));
 }
 
 TEST_F(FilePatternTest, TheModulesFolderStaysWithEachFile) {

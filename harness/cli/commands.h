@@ -22,7 +22,7 @@ enum ExitStatus : int {
 
 struct RunOptions {
   std::vector<std::filesystem::path> scenarios;
-  std::vector<std::string> kernels;  // Empty: the host's own suite, cloud-amd64.
+  std::vector<std::string> kernels;  // References and patterns. Empty: the host's own suite, cloud-amd64.
   std::optional<std::string> capture_kernel;
   std::string engine = "auto";
   std::uint32_t repeat = 1;
@@ -41,6 +41,8 @@ int kernels_list(const std::vector<std::string>& suites, bool cached_only);
 int kernels_fetch(const std::vector<std::string>& references, bool print_path);
 int kernels_inspect(const std::string& reference);
 int report(const std::filesystem::path& folder);
+// kSomeFailed if something got worse from the first report to the second.
+int compare(const std::filesystem::path& before, const std::filesystem::path& after);
 
 // Prints "panicroom: error: MESSAGE" to stderr and gives the exit status that the error's kind calls for.
 int fail(const Error& error);

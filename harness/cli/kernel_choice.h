@@ -1,7 +1,6 @@
-// From the kernel references of a command line to loaded images.
+// From the kernel references of a command line to kernels: found or fetched, and loaded.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,23 +8,25 @@
 
 #include "base/result.h"
 #include "harness/report/progress.h"
+#include "harness/session/kernel_lease.h"
 #include "kernels/image/kernel_image.h"
 #include "kernels/packages/kernel_store.h"
 
 namespace panicroom::cli {
 
-// Finds or fetches a kernel; nothing: the default reference. What goes on is told to `progress`.
-Result<kernels::StoredKernel> find_kernel(const std::optional<std::string>& reference, harness::Progress& progress);
+// The kernels that the references name, patterns among them expanded; none: the default reference. What a pattern left
+// out is printed to `progress`. See KernelStore::expand().
+Result<std::vector<kernels::KernelRef>> choose_kernels(const std::vector<std::string>& references,
+                                                       harness::Progress& progress);
 
-// The same, and its image loaded. Two references to one file give one image.
-class KernelChoice {
- public:
-  explicit KernelChoice(harness::Progress& progress) : progress_(progress) {}
-  Result<std::shared_ptr<const kernels::KernelImage>> load(const std::optional<std::string>& reference);
+// Finds or fetches a kernel. `on_stage` is told what is done, and may be empty. Any thread.
+Result<kernels::StoredKernel> find_kernel(const kernels::KernelRef& ref, const harness::StageSink& on_stage);
 
- private:
-  harness::Progress& progress_;
-  std::map<std::filesystem::path, std::shared_ptr<const kernels::KernelImage>> loaded_;
-};
+// The same, and its image loaded.
+Result<std::shared_ptr<const kernels::KernelImage>> load_kernel(const kernels::KernelRef& ref,
+                                                                const harness::StageSink& on_stage);
+
+// For commands that do one thing at a time: tells `progress` that the kernel is what it is about.
+harness::StageSink stages_of(const kernels::KernelRef& ref, harness::Progress& progress);
 
 }  // namespace panicroom::cli

@@ -28,11 +28,14 @@ void print_kernel(const kernels::StoredKernel& kernel, bool print_path) {
 // One that cannot be had does not keep the others from being fetched; the worst decides the exit status.
 int kernels_fetch(const std::vector<std::string>& references, bool print_path) {
   const auto progress = harness::make_progress(std::cerr, harness::inspect_terminal(STDERR_FILENO));
-  std::vector<std::optional<std::string>> wanted(references.begin(), references.end());
-  if (wanted.empty()) wanted.emplace_back(std::nullopt);
+  const auto refs = choose_kernels(references, *progress);
+  if (!refs) {
+    progress->clear();
+    return fail(refs.error());
+  }
   int status = kSuccess;
-  for (const auto& reference : wanted) {
-    const auto kernel = find_kernel(reference, *progress);
+  for (const auto& ref : *refs) {
+    const auto kernel = find_kernel(ref, stages_of(ref, *progress));
     progress->clear();
     if (kernel) {
       print_kernel(*kernel, print_path);

@@ -9,7 +9,10 @@ namespace {
 void add_run(CLI::App& app, RunOptions& options, int& status) {
   auto* command = app.add_subcommand("run", "Run scenarios and say what each kernel did");
   command->add_option("PATH", options.scenarios, "Scenario files, or folders of them")->required();
-  command->add_option("--kernel", options.kernels, "A kernel under test; may be given several times")
+  command
+      ->add_option("--kernel", options.kernels,
+                   "A kernel under test, or a pattern such as debian:*/cloud-amd64; may be given "
+                   "several times")
       ->type_name("REF")
       ->allow_extra_args(false);
   command->add_option("--capture-kernel", options.capture_kernel, "The capture kernel, if not the kernel under test")
@@ -37,7 +40,7 @@ void add_kernels(CLI::App& app, std::vector<std::string>& references, bool& prin
   list->add_flag("--cached", cached_only, "Only what is cached; never uses the network");
   list->callback([&] { status = kernels_list(references, cached_only); });
   auto* fetch = command->add_subcommand("fetch", "Fetch kernels into the cache");
-  fetch->add_option("REF", references, "What to fetch; nothing: the default kernel");
+  fetch->add_option("REF", references, "What to fetch, patterns as for run; nothing: the default kernel");
   fetch->add_flag("--print-path", print_path, "Print the image's path, and nothing else, on standard output");
   fetch->callback([&] { status = kernels_fetch(references, print_path); });
   auto* inspect = command->add_subcommand("inspect", "What is known of a kernel, and where its points lie");
@@ -46,9 +49,10 @@ void add_kernels(CLI::App& app, std::vector<std::string>& references, bool& prin
 }
 
 int main_with(int argc, char** argv) {
-  CLI::App app{"Puts CPUs in the worst possible place while a Linux kernel panics, and proves whether kdump still "
-               "produces a dump.",
-               "panicroom"};
+  CLI::App app{
+      "Puts CPUs in the worst possible place while a Linux kernel panics, and proves whether kdump still "
+      "produces a dump.",
+      "panicroom"};
   app.require_subcommand(1);
   app.set_version_flag("--version", PANICROOM_VERSION);
   int status = kSuccess;
@@ -72,6 +76,14 @@ int main_with(int argc, char** argv) {
   auto* report_command = app.add_subcommand("report", "Show the report of an earlier run again");
   report_command->add_option("DIR", folder, "The run's --out folder")->required();
   report_command->callback([&] { status = report(folder); });
+
+  std::filesystem::path before;
+  std::filesystem::path after;
+  auto* compare_command =
+      app.add_subcommand("compare", "Say what changed between two reports; exits with 1 if something got worse");
+  compare_command->add_option("OLD", before, "The older report.json, or its --out folder")->required();
+  compare_command->add_option("NEW", after, "The newer one")->required();
+  compare_command->callback([&] { status = compare(before, after); });
 
   try {
     app.parse(argc, argv);

@@ -12,10 +12,12 @@
 #include "harness/cli/kernel_choice.h"
 #include "harness/cli/signals.h"
 #include "harness/report/json.h"
+#include "harness/report/matrix.h"
 #include "harness/report/progress.h"
 #include "harness/report/report_files.h"
 #include "harness/report/summary.h"
 #include "harness/report/tally.h"
+#include "harness/report/words.h"
 #include "harness/scenario/parser.h"
 #include "harness/session/engine.h"
 #include "harness/session/runner.h"
@@ -59,7 +61,10 @@ class RunCommand {
   Result<int> run(std::vector<harness::Scenario> scenarios);
 
  private:
+  Result<std::vector<harness::KernelSource>> kernel_sources();
+  Result<> write_report(const v1::Report& report) const;
   Result<> write_reports();
+  void show_scenario(const harness::RunGroup& trials);
   void print(const std::string& lines);
 
   const RunOptions& options_;
@@ -67,19 +72,48 @@ class RunCommand {
   std::unique_ptr<harness::Progress> progress_;
   std::filesystem::path out_;
   harness::SummaryStyle style_;
+  std::string shown_platform_;  // What the last scenario's line stands under.
   v1::Report report_;
 };
 
+// One kernel is wanted or nothing is, and then the command ends at once. Of several, those that cannot be had are no
+// reason to give up the others.
+Result<std::vector<harness::KernelSource>> RunCommand::kernel_sources() {
+  const auto refs = TRY(choose_kernels(options_.kernels, *progress_));
+  if (refs.size() == 1) {
+    auto image = TRY(load_kernel(refs.front(), stages_of(refs.front(), *progress_)));
+    return std::vector<harness::KernelSource>{
+        {refs.front().text(),
+         [image](const harness::StageSink& /*on_stage*/) -> Result<decltype(image)> { return image; }}};
+  }
+  std::vector<harness::KernelSource> sources;
+  for (const auto& ref : refs) {
+    sources.push_back({ref.text(), [ref](const harness::StageSink& on_stage) { return load_kernel(ref, on_stage); }});
+  }
+  return sources;
+}
+
 // The summary is the command's result and goes to standard output; the status line below it is not, and does not.
 void RunCommand::print(const std::string& lines) {
-  progress_->clear();
-  fmt::print("{}", lines);
-  std::fflush(stdout);
+  progress_->write_above([&] {
+    fmt::print("{}", lines);
+    std::fflush(stdout);
+  });
+}
+
+void RunCommand::show_scenario(const harness::RunGroup& trials) {
+  auto here = harness::platform(*trials.front());
+  const std::string heading = here == shown_platform_ ? "" : here + "\n";
+  shown_platform_ = std::move(here);
+  print(heading + harness::scenario_line(trials, style_) + harness::failure_text(trials, style_));
+}
+
+Result<> RunCommand::write_report(const v1::Report& report) const {
+  return write_file(out_ / harness::kReportFile, TRY(harness::report_to_json(report)));
 }
 
 Result<> RunCommand::write_reports() {
-  const auto json = TRY(harness::report_to_json(report_));
-  TRY(write_file(out_ / "report.json", json));
+  TRY(write_report(report_));
   return harness::write_report_files(report_, {options_.json, options_.junit, options_.ktap});
 }
 
@@ -90,13 +124,11 @@ Result<int> RunCommand::run(std::vector<harness::Scenario> scenarios) {
   *report_.mutable_started() = google::protobuf::util::TimeUtil::GetCurrentTime();
 
   harness::RunRequest request;
-  KernelChoice choice(*progress_);
-  if (options_.kernels.empty()) {
-    request.kernels.push_back(TRY(choice.load(std::nullopt)));
-  } else {
-    for (const auto& reference : options_.kernels) request.kernels.push_back(TRY(choice.load(reference)));
+  request.kernels = TRY(kernel_sources());
+  if (options_.capture_kernel) {
+    const auto ref = TRY(kernels::KernelRef::parse(*options_.capture_kernel));
+    request.capture = TRY(load_kernel(ref, stages_of(ref, *progress_)));
   }
-  if (options_.capture_kernel) request.capture = TRY(choice.load(options_.capture_kernel));
 
   progress_->show({.subject = "measuring the engines"});
   const auto engine = TRY(harness::make_engine(options_.engine, *report_.mutable_host()));
@@ -114,10 +146,19 @@ Result<int> RunCommand::run(std::vector<harness::Scenario> scenarios) {
   style_.out = out_;
   for (const auto& scenario : scenarios) style_.scenario_width = std::max(style_.scenario_width, scenario.name.size());
   request.scenarios = std::move(scenarios);
-  const harness::RunCallbacks callbacks{.on_scenario = [&](const harness::RunGroup& trials) {
-    print(harness::scenario_line(trials, style_) + harness::failure_text(trials, style_));
-  }};
+  const harness::RunCallbacks callbacks{
+      .on_scenario = [&](const harness::RunGroup& trials) { show_scenario(trials); },
+      .on_decided =
+          [&](const v1::Report& decided) {
+            // What is decided is kept even if this process is killed. The last report tells of a disk that is full.
+            [[maybe_unused]] const auto kept = write_report(decided);
+          },
+  };
+  TRY(write_report(report_));  // An earlier run's is not to be taken for this one's.
+  progress_->clear();
   const auto ended = harness::run_scenarios(request, callbacks, *progress_, cancellation, report_);
+  progress_->clear();
+  if (const auto table = harness::matrix(report_, style_.colour); !table.empty()) print("\n" + table + "\n");
   print(harness::totals_line(harness::tally(report_)));
   const auto written = write_reports();
   if (!ended) return ended.error();

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
+#include <deque>
+#include <exception>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -26,8 +28,6 @@ using kernels::KernelImage;
 // One trial that is to be run, and the report's entry for it.
 struct Item {
   const Scenario* scenario = nullptr;
-  const KernelImage* kernel = nullptr;
-  const KernelImage* capture = nullptr;
   std::uint32_t repeat = 1;
   v1::Run* run = nullptr;
   std::size_t block = 0;  // Items of one scenario on one kernel.
@@ -35,20 +35,26 @@ struct Item {
 
 // The trials that can share a machine, in the order in which they were asked for.
 struct Group {
-  MachineRecipe recipe;
+  std::size_t kernel = 0;  // Index in the request.
   std::vector<Item> items;
-  std::size_t number = 0;
+  std::size_t number = 0;  // From 1.
 };
 
-MachineRecipe recipe_of(const Item& item) {
-  return {item.kernel, item.capture, item.scenario->machine, item.scenario->workload, item.scenario->kernel_cmdline};
+// Whether trials of both on one kernel can share a machine; see MachineRecipe.
+bool share_machine(const Scenario& left, const Scenario& right) {
+  return left.machine == right.machine && left.workload == right.workload &&
+         left.kernel_cmdline == right.kernel_cmdline;
 }
 
 // A group's machine while its trials run.
 struct MachineSlot {
+  MachineRecipe recipe;
   std::unique_ptr<ArmedMachine> machine;  // Null before the first boot, and after a trial that it did not survive.
   std::optional<Error> refused;           // It cannot be had: true for every trial that needs it.
+  int failed_boots = 0;                   // In a row, by the host's fault.
 };
+
+constexpr int kMaxFailedBoots = 2;
 
 class Session {
  public:
@@ -60,62 +66,103 @@ class Session {
 
  private:
   void prepare();
+  void add_runs(std::size_t kernel);
   void work();
+  Result<std::shared_ptr<const KernelImage>> load(const Group& group);
+  // The kernel's release is known now: so its runs get it, and a folder for their logs.
+  void name_runs(std::size_t kernel, const KernelImage& image);
   void run_group(const Group& group);
   Result<> run_item(const Group& group, const Item& item, MachineSlot& slot);
   // Leaves a machine in the slot, at its snapshot.
   Result<> prepare_machine(const Group& group, const Item& item, MachineSlot& slot);
-  void finish(const Item& item);
-  void show(const Item& item, std::string_view stage);
+  void decide(const Item& item, const Result<>& result);
+  [[nodiscard]] v1::Report decided() const;
+  void show(const Group& group, const Item& item, std::string_view stage);
 
   const RunRequest& request_;
   const RunCallbacks& callbacks_;
   Progress& progress_;
   Cancellation& cancellation_;
   v1::Report& report_;
-  std::vector<Group> groups_;
+  std::vector<Group> groups_;       // Those of a kernel follow each other.
+  std::deque<KernelLease> leases_;  // By kernel; so is the next.
+  std::vector<std::vector<v1::Run*>> runs_;
   std::vector<std::vector<v1::Run*>> blocks_;  // By Item::block.
-  std::vector<std::size_t> left_;              // Trials of each block that have not ended.
   std::atomic<std::size_t> next_group_ = 0;
-  std::mutex mutex_;                           // left_ and the callback.
+  std::mutex mutex_;               // What follows, and the callbacks.
+  std::vector<std::size_t> left_;  // Trials of each block that have not ended.
   std::set<const v1::Run*> ended_;
+  std::set<std::string> folders_;  // Those that have been given to kernels.
 };
+
+// A kernel's release as the name of a folder: it comes out of an image, which can say anything.
+std::string folder_name(const std::string& release) {
+  std::string name = release;
+  std::ranges::replace(name, '/', '_');
+  return name.empty() || name == "." || name == ".." ? "kernel" : name;
+}
 
 void Session::prepare() {
   const std::size_t total = request_.kernels.size() * request_.scenarios.size() * request_.repeat;
   report_.mutable_runs()->Reserve(static_cast<int>(total));  // So that no entry moves while others are filled.
-  for (const auto& kernel : request_.kernels) {
-    const KernelImage* capture = request_.capture ? request_.capture.get() : kernel.get();
-    for (const Scenario& scenario : request_.scenarios) {
-      const std::size_t block = blocks_.size();
-      blocks_.emplace_back();
-      left_.push_back(request_.repeat);
-      for (std::uint32_t repeat = 1; repeat <= request_.repeat; ++repeat) {
-        v1::Run& run = *report_.add_runs();
-        run.set_scenario(scenario.name);
-        run.set_file(scenario.file.native());
-        run.set_kernel_release(kernel->release());
-        run.set_capture_kernel_release(capture->release());
-        run.set_engine(request_.engine);
-        run.set_repeat(repeat);
-        for (const auto cpu : scenario.machine.pin) run.add_pin(cpu);
-        run.set_artifacts(fmt::format("{}/{}/{}", kernel->release(), scenario.name, repeat));
-        blocks_.back().push_back(&run);
-        const Item item{&scenario, kernel.get(), capture, repeat, &run, block};
-        const auto same = [&, recipe = recipe_of(item)](const Group& group) { return group.recipe == recipe; };
-        auto group = std::ranges::find_if(groups_, same);
-        if (group == groups_.end()) {
-          groups_.push_back({recipe_of(item), {}, groups_.size() + 1});
-          group = groups_.end() - 1;
-        }
-        group->items.push_back(item);
-      }
+  for (std::size_t kernel = 0; kernel < request_.kernels.size(); ++kernel) {
+    const auto first_group = groups_.size();
+    runs_.emplace_back();
+    add_runs(kernel);
+    leases_.emplace_back(request_.kernels[kernel], groups_.size() - first_group);
+  }
+}
+
+void Session::add_runs(std::size_t kernel) {
+  const auto first_group = static_cast<std::ptrdiff_t>(groups_.size());
+  const auto& reference = request_.kernels[kernel].reference;
+  for (const Scenario& scenario : request_.scenarios) {
+    const auto same = [&](const Group& group) { return share_machine(*group.items.front().scenario, scenario); };
+    auto group = std::find_if(groups_.begin() + first_group, groups_.end(), same);
+    if (group == groups_.end()) {
+      groups_.push_back({.kernel = kernel, .items = {}, .number = groups_.size() + 1});
+      group = groups_.end() - 1;
+    }
+    const std::size_t block = blocks_.size();
+    blocks_.emplace_back();
+    left_.push_back(request_.repeat);
+    for (std::uint32_t repeat = 1; repeat <= request_.repeat; ++repeat) {
+      v1::Run& run = *report_.add_runs();
+      run.set_scenario(scenario.name);
+      run.set_file(scenario.file.native());
+      run.set_kernel_reference(reference);
+      run.set_kernel_release(reference);  // Until it is known.
+      run.set_capture_kernel_release(request_.capture ? request_.capture->release() : reference);
+      run.set_engine(request_.engine);
+      run.set_repeat(repeat);
+      for (const auto cpu : scenario.machine.pin) run.add_pin(cpu);
+      blocks_.back().push_back(&run);
+      runs_.back().push_back(&run);
+      group->items.push_back({&scenario, repeat, &run, block});
     }
   }
 }
 
-void Session::show(const Item& item, std::string_view stage) {
-  progress_.show({.subject = item.scenario->name,
+void Session::name_runs(std::size_t kernel, const KernelImage& image) {
+  std::string folder = folder_name(image.release());
+  {
+    // Two images can have the same release.
+    const std::lock_guard lock(mutex_);
+    const auto name = folder;
+    for (int i = 2; !folders_.insert(folder).second; ++i) folder = fmt::format("{}_{}", name, i);
+  }
+  for (v1::Run* run : runs_[kernel]) {
+    run->set_kernel_release(image.release());
+    if (!request_.capture) run->set_capture_kernel_release(image.release());
+    run->set_artifacts(fmt::format("{}/{}/{}", folder, run->scenario(), run->repeat()));
+  }
+}
+
+void Session::show(const Group& group, const Item& item, std::string_view stage) {
+  progress_.show({.source = group.number,
+                  .subject = request_.kernels.size() > 1
+                                 ? fmt::format("{} on {}", item.scenario->name, item.run->kernel_release())
+                                 : item.scenario->name,
                   .trial = item.repeat,
                   .trials = request_.repeat,
                   .stage = std::string(stage)});
@@ -132,21 +179,25 @@ Result<> Session::prepare_machine(const Group& group, const Item& item, MachineS
   const BootOptions options{
       .factory = request_.factory,
       .directory = request_.directory / fmt::format("m{}", group.number),
-      .log_directory = request_.out / item.kernel->release() / fmt::format("machine-{}", group.number),
+      .log_directory =
+          (request_.out / item.run->artifacts()).parent_path().parent_path() / fmt::format("machine-{}", group.number),
       .cancellation = cancellation_,
-      .on_stage = [&](std::string_view stage) { show(item, stage); },
+      .on_stage = [&](std::string_view stage) { show(group, item, stage); },
   };
-  auto booted = ArmedMachine::boot(group.recipe, options);
+  auto booted = ArmedMachine::boot(slot.recipe, options);
   if (!booted) {
-    slot.refused = booted.error();
+    // A host that is out of order for a moment does not condemn the trials to come; one that stays so does.
+    const bool final = booted.error().kind() != ErrorKind::kHost || ++slot.failed_boots == kMaxFailedBoots;
+    if (final) slot.refused = booted.error();
     return booted.error();
   }
+  slot.failed_boots = 0;
   slot.machine = *std::move(booted);
   return {};
 }
 
 Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& slot) {
-  const Plan plan = TRY(make_plan(*item.scenario, *item.kernel));
+  const Plan plan = TRY(make_plan(*item.scenario, *slot.recipe.kernel));
   TRY(prepare_machine(group, item, slot));
   ArmedMachine& armed = *slot.machine;
   for (const auto capability : item.scenario->requires_.capabilities) {
@@ -165,42 +216,88 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .scenario = *item.scenario,
       .plan = plan,
       .kernel = armed.kernel(),
-      .capture = *item.capture,
+      .capture = *slot.recipe.capture,
       .sinks = {.console = [&](std::string_view bytes) { console.write(bytes); },
                 .agent_log =
                     [&](std::string_view line) {
                       agent_log.write(line);
                       agent_log.write("\n");
                     },
-                .stage = [&](std::string_view stage) { show(item, stage); }},
+                .stage = [&](std::string_view stage) { show(group, item, stage); }},
   };
-  auto result = run_trial(setup, *item.run);
-  if (!result) slot.machine.reset();
-  TRY(std::move(result));
+  const auto result = run_trial(setup, *item.run);
+  if (!result || *result == AfterTrial::kSpent) slot.machine.reset();
+  if (!result) {
+    // A trial that has begun cannot be one that was skipped.
+    if (result.error().kind() == ErrorKind::kUnsupported) return host_error("{}", result.error().message());
+    return result.error();
+  }
   TRY(console.status());
   TRY(agent_log.status());
   return {};
 }
 
-void Session::finish(const Item& item) {
+// Without those that others are still filling.
+v1::Report Session::decided() const {
+  v1::Report so_far;
+  so_far.set_panicroom_version(report_.panicroom_version());
+  if (report_.has_host()) *so_far.mutable_host() = report_.host();
+  if (report_.has_started()) *so_far.mutable_started() = report_.started();
+  for (const v1::Run& run : report_.runs()) {
+    if (ended_.contains(&run)) *so_far.add_runs() = run;
+  }
+  return so_far;
+}
+
+void Session::decide(const Item& item, const Result<>& result) {
+  if (!result) set_undecided(result.error(), *item.run);
+  decide_verdict(item.scenario->expect, *item.run);
   const std::lock_guard lock(mutex_);
   ended_.insert(item.run);
-  if (--left_[item.block] > 0 || !callbacks_.on_scenario) return;
-  callbacks_.on_scenario({blocks_[item.block].begin(), blocks_[item.block].end()});
+  if (--left_[item.block] > 0) return;
+  if (callbacks_.on_scenario) callbacks_.on_scenario({blocks_[item.block].begin(), blocks_[item.block].end()});
+  if (callbacks_.on_decided) callbacks_.on_decided(decided());
+}
+
+Result<std::shared_ptr<const KernelImage>> Session::load(const Group& group) {
+  const auto subject = fmt::format("kernel {}", request_.kernels[group.kernel].reference);
+  auto image = leases_[group.kernel].get(
+      [&](std::string_view stage) {
+        progress_.show({.source = group.number, .subject = subject, .stage = std::string(stage)});
+      },
+      [&](const KernelImage& loaded) { name_runs(group.kernel, loaded); });
+  // A kernel that cannot be used is nothing that the scenario requires: no reason to skip.
+  if (!image && image.error().kind() == ErrorKind::kUnsupported) {
+    return Error(ErrorKind::kInvalidInput, image.error().message());
+  }
+  return image;
 }
 
 void Session::run_group(const Group& group) {
-  MachineSlot slot;
+  const auto image = load(group);
+  if (!image) {
+    if (image.error().kind() == ErrorKind::kCancelled) return;
+    for (const Item& item : group.items) {
+      if (!cancellation_.requested()) decide(item, image.error());
+    }
+    return;
+  }
+  const Scenario& scenario = *group.items.front().scenario;
+  MachineSlot slot{.recipe = {.kernel = image->get(),
+                              .capture = request_.capture ? request_.capture.get() : image->get(),
+                              .machine = scenario.machine,
+                              .workload = scenario.workload,
+                              .extra_cmdline = scenario.kernel_cmdline},
+                   .machine = nullptr,
+                   .refused = std::nullopt};
   for (const Item& item : group.items) {
     if (cancellation_.requested()) break;
-    show(item, "");
+    show(group, item, "");
     const auto started = Clock::now();
     const auto result = run_item(group, item, slot);
     *item.run->mutable_wall() = TimeUtil::NanosecondsToDuration((Clock::now() - started).count());
     if (!result && result.error().kind() == ErrorKind::kCancelled) break;
-    if (!result) set_undecided(result.error(), *item.run);
-    decide_verdict(item.scenario->expect, *item.run);
-    finish(item);
+    decide(item, result);
   }
 }
 
@@ -208,15 +305,18 @@ void Session::work() {
   for (std::size_t group = next_group_++; group < groups_.size(); group = next_group_++) {
     if (cancellation_.requested()) return;
     run_group(groups_[group]);
+    leases_[groups_[group].kernel].done();
+    progress_.end(groups_[group].number);
   }
 }
 
 Result<> Session::run() {
   prepare();
-  std::vector<std::jthread> helpers;
-  for (std::uint32_t job = 1; job < request_.jobs && job < groups_.size(); ++job) helpers.emplace_back([this] { work(); });
+  std::vector<std::jthread> workers;
+  for (std::uint32_t job = 1; job < request_.jobs && job < groups_.size(); ++job)
+    workers.emplace_back([this] { work(); });
   work();
-  helpers.clear();
+  workers.clear();
   if (!cancellation_.requested()) return {};
   auto& runs = *report_.mutable_runs();
   const auto gone = std::stable_partition(runs.pointer_begin(), runs.pointer_end(),

@@ -8,7 +8,7 @@
 // may call.
 //
 // Errors: every failure is ErrorKind::kHost (the engine, the host) unless the function says otherwise. After a
-// MachineLost event only destroy() is of use.
+// MachineLost or GuestShutdown event only destroy() is of use.
 #pragma once
 
 #include <chrono>
@@ -74,7 +74,7 @@ struct IpiSent {
 };
 
 struct GuestReset {};      // The guest asked for a reset, or triple-faulted; not one instruction after it counts.
-struct GuestShutdown {};   // The guest powered itself off.
+struct GuestShutdown {};   // The guest powered itself off: the machine's last event.
 struct Paused {};          // pause() took effect.
 struct DeadlinePassed {};  // next_event()'s deadline; the machine is still running.
 struct Cancelled {};       // cancel() was called; the machine may be running.

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -12,6 +13,8 @@
 #include <optional>
 
 #include "base/file.h"
+#include "harness/report/json.h"
+#include "kernels/packages/kernel_store.h"
 #include "tests/command_line.h"
 
 extern char** environ;
@@ -90,7 +93,7 @@ TEST_F(FailuresTest, TooLittleCrashMemoryIsAnErrorThatNamesIt) {
 TEST_F(FailuresTest, AMissingPackageIsNamedWithTheCommandThatMendsIt) {
   const auto result = panicroom({"run", single().native(), "--kernel", test_kernel().value().native(), "--out",
                                  (scratch_.path() / "out").native()},
-                                {{"PATH", scratch_.path().native()}});
+                                {{"PATH", bin.native()}});
   EXPECT_EQ(result.status, 3) << result.out;
   EXPECT_THAT(result.err, AllOf(HasSubstr("apt-get install"), HasSubstr("qemu-system-x86")));
 }
@@ -111,8 +114,7 @@ TEST_F(FailuresTest, AFullDiskUnderOutIsAHarnessErrorThatNamesTheFile) {
 // A `panicroom run` that goes on until it is ended, in a process group of its own.
 class RunningCommand {
  public:
-  RunningCommand(const Scratch& scratch, const std::filesystem::path& scenario)
-      : output_(scratch.path() / "output") {
+  RunningCommand(const Scratch& scratch, const std::filesystem::path& scenario) : output_(scratch.path() / "output") {
     std::vector<std::string> argv = {program(),
                                      "run",
                                      scenario.native(),
@@ -145,13 +147,13 @@ class RunningCommand {
   RunningCommand(const RunningCommand&) = delete;
   RunningCommand& operator=(const RunningCommand&) = delete;
 
-  // Until a guest runs: the trial's console has something in it.
-  void wait_for_guest(const std::filesystem::path& out) {
+  // Until a file of that name below `out` has something in it.
+  void wait_for_file(const std::filesystem::path& out, std::string_view name) {
     while (::waitpid(pid_, nullptr, WNOHANG) == 0) {
       for (const auto& entry : std::filesystem::recursive_directory_iterator(out, ignored_)) {
-        if (entry.path().filename() == "boot-1.console.log" && entry.file_size(ignored_) > 1000) return;
+        if (entry.path().filename() == name && entry.file_size(ignored_) > 0) return;
       }
-      ::sched_yield();
+      ::poll(nullptr, 0, 20);
     }
     ADD_FAILURE() << "panicroom ended by itself: " << read_text_file(output_).value_or("");
   }
@@ -165,6 +167,9 @@ class RunningCommand {
   }
   // What the guests of this run, and of no other, have in their arguments.
   [[nodiscard]] std::string mark() const { return fmt::format("/machines/{}/", pid_); }
+  [[nodiscard]] std::filesystem::path machine_folder() const {
+    return kernels::default_cache_dir().value() / "machines" / fmt::format("{}", pid_);
+  }
 
  private:
   std::filesystem::path output_;
@@ -175,22 +180,46 @@ class RunningCommand {
 
 TEST_F(FailuresTest, CtrlCEndsEveryGuestAndLeavesNothingBehind) {
   RunningCommand command(scratch_, single());
-  command.wait_for_guest(scratch_.path() / "out");
+  command.wait_for_file(scratch_.path() / "out", "boot-1.console.log");
   EXPECT_GT(processes_with(command.mark()), 0u);
   command.signal(SIGINT);
   EXPECT_EQ(command.wait(), 130);
   EXPECT_EQ(processes_with(command.mark()), 0u);
 }
 
+TEST_F(FailuresTest, CtrlCEndsATrialThatWouldGoOnForLong) {
+  const auto scenario = scratch_.file("waiting.yaml", R"(
+name: waiting
+summary: Nobody panics, so nobody gets there.
+workload: {cpu0: syscalls, cpu1: syscalls}
+timeline:
+  - {cpu: 0, at: panic_smp_self_stop, do: note}
+expect: {outcome: dumped}
+timeout: 10m
+)");
+  RunningCommand command(scratch_, scenario);
+  // The armed kernel's heartbeats.
+  command.wait_for_file(scratch_.path() / "out", "agent.log");
+  command.signal(SIGINT);
+  EXPECT_EQ(command.wait(), 130);
+  EXPECT_EQ(processes_with(command.mark()), 0u);
+  const auto json = read_text_file(scratch_.path() / "out" / "report.json");
+  ASSERT_TRUE(json) << json.error().message();
+  const auto report = harness::report_from_json(*json);
+  ASSERT_TRUE(report) << report.error().message();
+  EXPECT_EQ(report->runs_size(), 0) << "the trial went on to its end";
+}
+
 TEST_F(FailuresTest, WhatAKilledRunLeavesBehindIsEndedByTheNext) {
   RunningCommand command(scratch_, single());
-  command.wait_for_guest(scratch_.path() / "out");
+  command.wait_for_file(scratch_.path() / "out", "boot-1.console.log");
   command.signal(SIGKILL);
   EXPECT_EQ(command.wait(), 128 + SIGKILL);
   EXPECT_GT(processes_with(command.mark()), 0u) << "QEMU outlives the process that started it";
   const auto next = run_scenarios(scratch_, {single().native()});
   EXPECT_EQ(next.status, 0) << next.out << next.err;
   EXPECT_EQ(processes_with(command.mark()), 0u);
+  EXPECT_FALSE(std::filesystem::exists(command.machine_folder()));
 }
 
 }  // namespace

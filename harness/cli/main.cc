@@ -1,5 +1,7 @@
 // panicroom's command line: options in, a command out. What the commands do stands in *_command.cc.
 #include <CLI/CLI.hpp>
+#include <csignal>
+#include <exception>
 
 #include "harness/cli/commands.h"
 
@@ -85,11 +87,15 @@ int main_with(int argc, char** argv) {
   compare_command->add_option("NEW", after, "The newer one")->required();
   compare_command->callback([&] { status = compare(before, after); });
 
+  // A reader of our output that goes away (run | head) must not end the process with its guests.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int cli_status = app.exit(error);
     return cli_status == 0 ? kSuccess : kWrongInput;
+  } catch (const std::exception& exception) {
+    return fail(host_error("{}", exception.what()));
   }
   return status;
 }

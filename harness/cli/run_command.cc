@@ -20,6 +20,7 @@
 #include "harness/report/words.h"
 #include "harness/scenario/parser.h"
 #include "harness/session/engine.h"
+#include "harness/session/machine_folder.h"
 #include "harness/session/runner.h"
 
 namespace panicroom::cli {
@@ -29,27 +30,6 @@ std::filesystem::path default_out() {
   const std::time_t now = std::time(nullptr);
   return fmt::format("panicroom-out/{:%Y%m%d-%H%M%S}", fmt::localtime(now));
 }
-
-// The machines' own files: big, and of no use afterwards.
-Result<std::filesystem::path> machine_directory() {
-  auto directory = TRY(kernels::default_cache_dir()) / "machines" / fmt::format("{}", ::getpid());
-  TRY(make_directories(directory));
-  return directory;
-}
-
-class RemovedAtTheEnd {
- public:
-  explicit RemovedAtTheEnd(std::filesystem::path path) : path_(std::move(path)) {}
-  RemovedAtTheEnd(const RemovedAtTheEnd&) = delete;
-  RemovedAtTheEnd& operator=(const RemovedAtTheEnd&) = delete;
-  ~RemovedAtTheEnd() {
-    std::error_code ignored;  // What stays is taken away at the next start.
-    std::filesystem::remove_all(path_, ignored);
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 class RunCommand {
  public:
@@ -96,7 +76,8 @@ Result<std::vector<harness::KernelSource>> RunCommand::kernel_sources() {
 // The summary is the command's result and goes to standard output; the status line below it is not, and does not.
 void RunCommand::print(const std::string& lines) {
   progress_->write_above([&] {
-    fmt::print("{}", lines);
+    // Not fmt::print(), which throws when nobody reads any more.
+    std::fwrite(lines.data(), 1, lines.size(), stdout);
     std::fflush(stdout);
   });
 }
@@ -139,8 +120,8 @@ Result<int> RunCommand::run(std::vector<harness::Scenario> scenarios) {
   out_ = options_.out.empty() ? default_out() : options_.out;
   TRY(make_directories(out_));
   request.out = out_;
-  request.directory = TRY(machine_directory());
-  const RemovedAtTheEnd machines(request.directory);
+  const auto machines = TRY(harness::MachineFolder::make(TRY(kernels::default_cache_dir()) / "machines"));
+  request.directory = machines.path();
 
   style_.colour = harness::inspect_terminal(STDOUT_FILENO).colour;
   style_.out = out_;

@@ -10,8 +10,8 @@
 
 namespace panicroom::cli {
 
-// Takes the signals over for as long as it lives; at most one at a time, and made before other threads are started, which
-// inherit its signal mask. A second signal ends the process at once: guests are then ended by the next start.
+// Takes the signals over for as long as it lives; at most one at a time, and made before other threads are started,
+// which inherit its signal mask. A second signal ends the process at once: guests are then ended by the next start.
 class SignalWatcher {
  public:
   explicit SignalWatcher(harness::Cancellation& cancellation);

@@ -382,12 +382,11 @@ Result<> Trial::on_deadline() {
 
 }  // namespace
 
-Result<> run_trial(const TrialSetup& setup, v1::Run& run) {
+Result<AfterTrial> run_trial(const TrialSetup& setup, v1::Run& run) {
   Trial trial(setup, run);
-  auto result = trial.run();
-  auto cleaned = trial.clean_up();
-  if (!result) return result;
-  return cleaned;
+  TRY(trial.run());
+  // What is decided stays decided, whatever becomes of the machine.
+  return trial.clean_up() ? AfterTrial::kReusable : AfterTrial::kSpent;
 }
 
 }  // namespace panicroom::harness

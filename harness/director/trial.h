@@ -30,9 +30,13 @@ struct TrialSetup {
   TrialSinks sinks;
 };
 
+enum class AfterTrial {
+  kReusable,  // The machine is stopped, its breakpoints and holds are gone: it can be restored.
+  kSpent,     // It has ended with its guest, or could not be cleaned up.
+};
+
 // Fills outcome, detail, stages, steps, ipis, places and dump of `run`, but no verdict. An error means that the trial
-// could not be carried out; what was seen until then stands in `run`. Leaves the machine stopped if it lives, its
-// breakpoints and holds gone.
-Result<> run_trial(const TrialSetup& setup, v1::Run& run);
+// could not be carried out; what was seen until then stands in `run`, and the machine is spent.
+Result<AfterTrial> run_trial(const TrialSetup& setup, v1::Run& run);
 
 }  // namespace panicroom::harness

@@ -21,7 +21,7 @@ using MachineFactory =
 
 // What trials must have in common to share a machine.
 struct MachineRecipe {
-  const kernels::KernelImage* kernel = nullptr;   // Outlives every machine made of it; so does the next.
+  const kernels::KernelImage* kernel = nullptr;  // Outlives every machine made of it; so does the next.
   const kernels::KernelImage* capture = nullptr;
   MachineSpec machine;
   std::vector<std::string> workload;
@@ -43,9 +43,10 @@ struct BootOptions {
 
 class ArmedMachine {
  public:
-  // Boots until the agent says "armed", finds the KASLR slide, takes the snapshot. A boot that ends without a word of the
-  // agent's is tried once more, because this happens to hosts (kHost if it happens twice). If the agent says why it cannot
-  // arm kdump, that is the error at once: kInvalidInput, since the kernel, its command line or crashkernel= is to blame.
+  // Boots until the agent says "armed", finds the KASLR slide, takes the snapshot. A boot that ends without a word of
+  // the agent's is tried once more, because this happens to hosts (kHost if it happens twice). If the agent says why it
+  // cannot arm kdump, that is the error at once: kInvalidInput, since the kernel, its command line or crashkernel= is
+  // to blame.
   static Result<std::unique_ptr<ArmedMachine>> boot(const MachineRecipe& recipe, const BootOptions& options);
 
   // Back to the moment of the snapshot, stopped, with nobody held.

@@ -15,6 +15,14 @@ Result<LogFile> LogFile::create(const std::filesystem::path& path) {
 }
 
 void LogFile::write(std::string_view text) {
+  if (left_ == 0 || text.empty()) return;
+  const auto part = text.substr(0, left_);
+  left_ -= part.size();
+  put(part);
+  if (left_ == 0) put("\n[panicroom: the log is cut here]\n");
+}
+
+void LogFile::put(std::string_view text) {
   while (status_ && !text.empty()) {
     const ssize_t put = ::write(fd_.get(), text.data(), text.size());
     if (put < 0 && errno == EINTR) continue;

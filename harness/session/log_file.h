@@ -1,4 +1,5 @@
-// A log that is written while a run goes on, and whose failure (a full disk) is kept until somebody asks.
+// A log that is written while a run goes on, and whose failure (a full disk) is kept until somebody asks. What a guest
+// writes has no end, a log has: at kMaxBytes it is cut, and says so.
 #pragma once
 
 #include <filesystem>
@@ -11,6 +12,8 @@ namespace panicroom::harness {
 
 class LogFile {
  public:
+  static constexpr std::size_t kMaxBytes = 64u << 20;
+
   // Creates the folder and the file, empty.
   static Result<LogFile> create(const std::filesystem::path& path);
 
@@ -21,8 +24,11 @@ class LogFile {
  private:
   LogFile(std::filesystem::path path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
 
+  void put(std::string_view text);
+
   std::filesystem::path path_;
   UniqueFd fd_;
+  std::size_t left_ = kMaxBytes;
   Result<> status_;
 };
 

@@ -22,6 +22,17 @@ TEST(LogFile, WritesWhatItIsGiven) {
   EXPECT_EQ(*read_text_file(scratch("folder/log")), "one\ntwo\n");
 }
 
+TEST(LogFile, IsCutWhereAGuestDoesNotEnd) {
+  auto log = LogFile::create(scratch("endless"));
+  ASSERT_TRUE(log);
+  const std::string megabyte(1 << 20, 'x');
+  for (int i = 0; i < 70; ++i) log->write(megabyte);
+  const auto size = std::filesystem::file_size(scratch("endless"));
+  EXPECT_GT(size, LogFile::kMaxBytes);
+  EXPECT_LT(size, LogFile::kMaxBytes + 100);
+  std::filesystem::remove(scratch("endless"));
+}
+
 TEST(LogFile, AFullDiskIsKeptAndNamed) {
   auto log = LogFile::create(scratch("limited"));
   ASSERT_TRUE(log);
@@ -29,7 +40,7 @@ TEST(LogFile, AFullDiskIsKeptAndNamed) {
   struct rlimit before {};
   ::getrlimit(RLIMIT_FSIZE, &before);
   auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
-  const struct rlimit tight {16, before.rlim_max};
+  const struct rlimit tight { 16, before.rlim_max };
   ::setrlimit(RLIMIT_FSIZE, &tight);
   log->write(std::string(64, 'x'));
   log->write("more");

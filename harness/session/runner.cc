@@ -73,6 +73,7 @@ class Session {
   void name_runs(std::size_t kernel, const KernelImage& image);
   void run_group(const Group& group);
   Result<> run_item(const Group& group, const Item& item, MachineSlot& slot);
+  Result<> run_item_safely(const Group& group, const Item& item, MachineSlot& slot);
   // Leaves a machine in the slot, at its snapshot.
   Result<> prepare_machine(const Group& group, const Item& item, MachineSlot& slot);
   void decide(const Item& item, const Result<>& result);
@@ -273,6 +274,16 @@ Result<std::shared_ptr<const KernelImage>> Session::load(const Group& group) {
   return image;
 }
 
+// Libraries throw when memory or threads run out; that ends a trial, and must not end the process with its guests.
+Result<> Session::run_item_safely(const Group& group, const Item& item, MachineSlot& slot) {
+  try {
+    return run_item(group, item, slot);
+  } catch (const std::exception& exception) {
+    slot.machine.reset();
+    return host_error("the trial ended by an exception: {}", exception.what());
+  }
+}
+
 void Session::run_group(const Group& group) {
   const auto image = load(group);
   if (!image) {
@@ -294,7 +305,7 @@ void Session::run_group(const Group& group) {
     if (cancellation_.requested()) break;
     show(group, item, "");
     const auto started = Clock::now();
-    const auto result = run_item(group, item, slot);
+    const auto result = run_item_safely(group, item, slot);
     *item.run->mutable_wall() = TimeUtil::NanosecondsToDuration((Clock::now() - started).count());
     if (!result && result.error().kind() == ErrorKind::kCancelled) break;
     decide(item, result);

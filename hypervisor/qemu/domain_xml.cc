@@ -140,7 +140,7 @@ std::string domain_xml(const DomainSpec& spec) {
 
   // A guest that resets or powers itself off must leave QEMU alive, so that a snapshot can be restored: libvirt then
   // resets it, and it stops at the reset vector, where the machine keeps a breakpoint.
-  add_text(domain, "on_poweroff", "restart");
+  add_text(domain, "on_poweroff", "destroy");
   add_text(domain, "on_reboot", "restart");
   add_text(domain, "on_crash", "preserve");
   add_devices(domain, spec);

@@ -178,7 +178,6 @@ Result<> QemuMachine::restore(const std::string& snapshot_name) {
   // A reset that the monitor tells late was the one before the restore.
   reset_seen_ = false;
   static_cast<void>(monitor_->take_resets());
-  monitor_->forget_revival();
   std::erase_if(events_, [](const hypervisor::Event& event) { return stops(event); });
   take_output();
   return {};

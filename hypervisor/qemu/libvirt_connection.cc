@@ -47,8 +47,8 @@ Result<> check_account() {
 
 // Once per process: libvirt's event loop is global. It outlives every connection.
 Result<> start_libvirt() {
-  // libvirt's log goes to the standard error otherwise; read from the environment once, when it is initialised. What goes
-  // wrong is told by its calls.
+  // libvirt's log goes to the standard error otherwise; read from the environment once, when it is initialised. What
+  // goes wrong is told by its calls.
   ::setenv("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null", 0);
   virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
   if (virInitialize() < 0) return libvirt_error("initialising libvirt");

@@ -44,14 +44,6 @@ void MonitorEvents::report(std::string_view event) {
   {
     const std::lock_guard lock(mutex_);
     if (event == "RESET") ++resets_;
-    if (event == "SHUTDOWN")
-      revival_ = Revival::kShutDown;
-    else if (revival_ == Revival::kShutDown && event == "RESET")
-      revival_ = Revival::kReset;
-    else if (revival_ == Revival::kReset && event == "RESUME")
-      revival_ = Revival::kRunning;
-    else if (revival_ == Revival::kRunning && event == "STOP")
-      revival_ = Revival::kStopped;
   }
   static_cast<void>(::eventfd_write(wake_.get(), 1));
 }
@@ -64,16 +56,6 @@ void MonitorEvents::take_wake() {
 unsigned MonitorEvents::take_resets() {
   const std::lock_guard lock(mutex_);
   return std::exchange(resets_, 0);
-}
-
-MonitorEvents::Revival MonitorEvents::revival() {
-  const std::lock_guard lock(mutex_);
-  return revival_;
-}
-
-void MonitorEvents::forget_revival() {
-  const std::lock_guard lock(mutex_);
-  revival_ = Revival::kNone;
 }
 
 Result<std::unique_ptr<QemuMachine>> QemuMachine::create(const hypervisor::MachineConfig& config,

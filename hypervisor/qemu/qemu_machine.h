@@ -60,16 +60,11 @@ class MonitorEvents {
   void take_wake();
   // Resets since the last call.
   unsigned take_resets();
-  // How far libvirt is with bringing a guest that powered itself off back to life.
-  enum class Revival { kNone, kShutDown, kReset, kRunning, kStopped };
-  Revival revival();
-  void forget_revival();
 
  private:
   std::mutex mutex_;
   UniqueFd wake_;
   unsigned resets_ = 0;
-  Revival revival_ = Revival::kNone;
 };
 
 class QemuMachine final : public hypervisor::Machine {

@@ -91,6 +91,10 @@ TEST_F(FailuresTest, TooLittleCrashMemoryIsAnErrorThatNamesIt) {
 }
 
 TEST_F(FailuresTest, AMissingPackageIsNamedWithTheCommandThatMendsIt) {
+  // A PATH with the tools of every Debian system that panicroom calls, and no QEMU.
+  const auto bin = scratch_.path() / "bin";
+  ASSERT_TRUE(make_directories(bin));
+  std::filesystem::create_symlink("/usr/bin/timeout", bin / "timeout");
   const auto result = panicroom({"run", single().native(), "--kernel", test_kernel().value().native(), "--out",
                                  (scratch_.path() / "out").native()},
                                 {{"PATH", bin.native()}});

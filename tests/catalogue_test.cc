@@ -17,7 +17,7 @@ using testing::SizeIs;
 class CatalogueTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!test_kernel()) GTEST_SKIP() << kNoKernel;
+    if (!test_kernel()) GTEST_SKIP() << no_kernel();
   }
   Scratch scratch_;
 };

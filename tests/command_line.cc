@@ -16,6 +16,12 @@ std::optional<std::filesystem::path> test_kernel() {
   return path;
 }
 
+std::string no_kernel() {
+  const char* const reason = std::getenv("PANICROOM_TEST_KERNEL_MISSING");
+  if (reason != nullptr) return fmt::format("there is no kernel to test with: {}", reason);
+  return "PANICROOM_TEST_KERNEL names no kernel image (./panicroom test fetches one)";
+}
+
 std::filesystem::path catalogue() { return PANICROOM_SCENARIOS; }
 
 std::string program() { return PANICROOM_PROGRAM; }

@@ -13,7 +13,8 @@ namespace panicroom::tests {
 
 // The kernel that tests run on: the file that PANICROOM_TEST_KERNEL names. Nothing: the test has to skip, saying so.
 std::optional<std::filesystem::path> test_kernel();
-inline constexpr auto kNoKernel = "PANICROOM_TEST_KERNEL names no kernel image (./panicroom test fetches one)";
+// The reason to skip for: what `./panicroom test` says why there is none, or how to name one.
+std::string no_kernel();
 
 // The repository's scenarios/ folder.
 std::filesystem::path catalogue();

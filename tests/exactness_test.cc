@@ -39,7 +39,7 @@ Result<BreakpointHit> run_to_breakpoint(Machine& machine) {
 class ExactnessTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!test_kernel()) GTEST_SKIP() << kNoKernel;
+    if (!test_kernel()) GTEST_SKIP() << no_kernel();
     auto image = kernels::KernelImage::load(*test_kernel());
     ASSERT_TRUE(image) << image.error().message();
     image_.emplace(*std::move(image));

@@ -37,7 +37,7 @@ expect: {outcome: dumped}
 class FailuresTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!test_kernel()) GTEST_SKIP() << kNoKernel;
+    if (!test_kernel()) GTEST_SKIP() << no_kernel();
   }
   std::filesystem::path single() { return scratch_.file("single.yaml", kSinglePanic); }
   // The scenario with something added to it.

@@ -257,7 +257,7 @@ std::vector<std::string> kernels_under_test() {
 class GuestKallsymsTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    if (GetParam().empty()) GTEST_SKIP() << kNoKernel;
+    if (GetParam().empty()) GTEST_SKIP() << no_kernel();
     auto image = KernelImage::load(GetParam());
     ASSERT_TRUE(image) << image.error().message();
     image_.emplace(*std::move(image));

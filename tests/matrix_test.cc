@@ -70,7 +70,7 @@ TEST_F(MatrixTest, APatternThatMatchesNothingIsTwo) {
 class MatrixOnAKernelTest : public MatrixTest {
  protected:
   void SetUp() override {
-    if (!test_kernel()) GTEST_SKIP() << kNoKernel;
+    if (!test_kernel()) GTEST_SKIP() << no_kernel();
   }
 };
 

@@ -105,9 +105,8 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
   return agent::first_initramfs({.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd});
 }
 
-ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-                           std::chrono::nanoseconds boot_time)
-    : machine_(std::move(machine)), attachment_(cancellation, *machine_), kernel_(kernel), boot_time_(boot_time) {}
+ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel)
+    : machine_(std::move(machine)), attachment_(cancellation, *machine_), kernel_(kernel) {}
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& recipe, const BootOptions& options) {
   auto first = try_boot(recipe, options, 1);
@@ -121,7 +120,6 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& re
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe& recipe, const BootOptions& options,
                                                              int attempt) {
-  const auto started = Clock::now();
   options.on_stage(attempt == 1 ? "booting" : "booting again");
   auto console_log = TRY(LogFile::create(options.log_directory / fmt::format("boot-{}.console.log", attempt)));
   auto agent_log = TRY(LogFile::create(options.log_directory / fmt::format("boot-{}.agent.log", attempt)));
@@ -158,8 +156,7 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     // One machine is attached once; a request in between is seen when the ArmedMachine attaches it again.
     attachment.reset();
     const RunningKernel kernel(*recipe.kernel, slide);
-    return std::unique_ptr<ArmedMachine>(
-        new ArmedMachine(std::move(machine), options.cancellation, kernel, Clock::now() - started));
+    return std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(machine), options.cancellation, kernel));
   }
 }
 

@@ -54,18 +54,15 @@ class ArmedMachine {
 
   [[nodiscard]] hypervisor::Machine& machine() { return *machine_; }
   [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }
-  [[nodiscard]] std::chrono::nanoseconds boot_time() const { return boot_time_; }
 
  private:
-  ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-               std::chrono::nanoseconds boot_time);
+  ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel);
   static Result<std::unique_ptr<ArmedMachine>> try_boot(const MachineRecipe& recipe, const BootOptions& options,
                                                         int attempt);
 
   std::unique_ptr<hypervisor::Machine> machine_;
   Cancellation::Attachment attachment_;
   RunningKernel kernel_;
-  std::chrono::nanoseconds boot_time_;
 };
 
 }  // namespace panicroom::harness

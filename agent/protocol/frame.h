@@ -31,7 +31,7 @@ inline constexpr std::uint16_t kAgentPort = 0x402;
 inline constexpr std::uint16_t kFrameVersion = 1;
 inline constexpr std::size_t kFrameHeaderBytes = 16;
 // Of a frame before stuffing, header included. An agent cuts what is larger (DeadLog, Vmcoreinfo) into parts.
-inline constexpr std::size_t kMaxFrameBytes = 64 * 1024;
+inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} * 1024;
 
 // The bytes to write to the port, delimiters included. Nothing if the message is larger than a frame may be.
 std::optional<std::vector<std::byte>> encode_frame(const v1::Message& message);

@@ -84,7 +84,7 @@ std::map<VcpuId, const agent::v1::Prstatus*> assign(const std::vector<agent::v1:
   std::erase_if(left, [](const auto* note) { return !has_registers(*note); });
   for (const auto& [cpu, registers] : truth.stopped) {
     if (cpu == truth.owner) continue;
-    const auto match = std::ranges::find_if(left, [&](const auto* note) { return registers_of(*note) == registers; });
+    const auto match = std::ranges::find(left, registers, [](const auto* note) { return registers_of(*note); });
     if (match == left.end()) continue;
     result[cpu] = *match;
     left.erase(match);

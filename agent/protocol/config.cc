@@ -47,7 +47,8 @@ Result<std::vector<std::byte>> encode_config(const Config& config) {
 
 Result<Config> decode_config(Bytes bytes) {
   v1::Config message;
-  if (bytes.size() > std::size_t{1024} * 1024 || !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+  if (bytes.size() > std::size_t{1024} * 1024 ||
+      !message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return invalid_input("{} is not a panicroom.agent.v1.Config", kConfigPath);
   }
   Config config;

@@ -10,7 +10,8 @@ namespace {
 //   panic=1              a kernel that panics without a dump resets the machine, which is an outcome and ends the run
 //   cryptomgr.notests    no self-tests of ciphers, a quarter of a second of every boot
 //   random.trust_cpu=on  nobody waits for entropy in a machine that has no devices to gather it from
-//   no_timer_check       a host that is out of CPUs for a moment does not fail the check whether timer interrupts arrive
+//   no_timer_check       a host that is out of CPUs for a moment does not fail the check whether timer interrupts
+//   arrive
 constexpr std::string_view kCommon = "console=ttyS0 panic=1 cryptomgr.notests random.trust_cpu=on no_timer_check";
 
 }  // namespace

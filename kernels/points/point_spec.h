@@ -1,5 +1,5 @@
-// The names of instructions, as scenarios write them after `at:`. A name holds across kernels without debug information;
-// points/resolver.h finds where it lies in one kernel.
+// The names of instructions, as scenarios write them after `at:`. A name holds across kernels without debug
+// information; points/resolver.h finds where it lies in one kernel.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct CallPoint {
   std::string callee;
   std::uint32_t ordinal = 1;
 };
-// `symbol/insn:"lock cmpxchg"[#n]`: the n-th instruction whose text (Intel syntax, as Zydis formats it) starts with these
-// words, prefixes included.
+// `symbol/insn:"lock cmpxchg"[#n]`: the n-th instruction whose text (Intel syntax, as Zydis formats it) starts with
+// these words, prefixes included.
 struct InstructionPoint {
   std::string symbol;
   std::string text;

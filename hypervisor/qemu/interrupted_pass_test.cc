@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 
+#include "base/bytes.h"
+
 namespace panicroom::qemu {
 namespace {
 
@@ -15,8 +17,9 @@ struct Stack {
   std::array<std::uint64_t, 16> words{};
   [[nodiscard]] MemoryReader reader() const {
     return [this](Gva at, std::span<std::byte> into) {
-      if (at.value < 0x1000 || at.value + into.size() > 0x1000 + sizeof(words)) return false;
-      std::memcpy(into.data(), reinterpret_cast<const char*>(words.data()) + (at.value - 0x1000), into.size());
+      const auto part = slice(std::as_bytes(std::span(words)), at.value - 0x1000, into.size());
+      if (at.value < 0x1000 || !part) return false;
+      std::memcpy(into.data(), part->data(), part->size());
       return true;
     };
   }

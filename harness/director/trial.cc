@@ -55,9 +55,11 @@ class Trial {
   Result<> on_output(const hypervisor::Output& output);
   Result<> on_message(const agent::v1::Message& message);
   void on_first_kernels_message(const agent::v1::Message& message);
+  void on_capture_entered();
   void on_reset(std::string_view how);
   Result<> on_deadline();
   Result<> on_jump();
+  Result<> check_capture_image();
   Result<> override_gate(const hypervisor::BreakpointHit& hit, hypervisor::Registers registers);
   Result<> watch_ipis_if_wanted();
   Result<> resume();
@@ -240,10 +242,29 @@ Result<> Trial::on_jump() {
   TRY(observer_.disarm());
   if (gate_) TRY(machine_.remove_breakpoint(*gate_));
   gate_.reset();
+  TRY(check_capture_image());
   if (watching_ipis_) TRY(machine_.unwatch_ipis());
   watching_ipis_ = false;
   capture_console_.begin();
   last_heard_ = Clock::now();
+  return {};
+}
+
+// relocate_kernel(indirection_page, control_page, start, ...): the third argument is where the new kernel begins
+// (struct kimage's start, kernel/kexec_core.c).
+Result<> Trial::check_capture_image() {
+  const auto& owner = observer_.truth().owner;
+  if (!owner) return {};
+  const auto registers = TRY(machine_.registers(*owner));
+  const auto spared = TRY(setup_.image_check.at_jump(
+      Gpa{registers.rdx},
+      {.read = [this](Gpa at, std::span<std::byte> into) { return machine_.read_physical(at, into); },
+       .write = [this](Gpa at, std::span<const std::byte> bytes) { return machine_.write_physical(at, bytes); }}));
+  if (spared) {
+    journal_.stage(
+        "capture-image-checked", std::nullopt,
+        fmt::format("by the host, {} bytes: as they were when this machine's purgatory let them pass", *spared));
+  }
   return {};
 }
 
@@ -259,7 +280,7 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
     setup_.sinks.console(output.bytes);
     capture_console_.feed(output.bytes);
     if (decided_) return {};
-    if (capture_console_.entered()) journal_.stage("capture-entered");
+    if (capture_console_.entered()) on_capture_entered();
     if (capture_console_.panicked()) {
       decide_with_places(Outcome::kCaptureFailed, "the capture kernel panicked: " + capture_console_.panic_line());
     }
@@ -295,7 +316,7 @@ Result<> Trial::on_message(const agent::v1::Message& message) {
   }
   judge_.take(message);
   if (judge_.agent_runs()) {
-    journal_.stage("capture-entered");
+    on_capture_entered();
     journal_.stage("capture-userspace");
   }
   if (message.kind_case() == Message::kFailed) {
@@ -317,6 +338,11 @@ Result<> Trial::on_message(const agent::v1::Message& message) {
     decide_with_places(finding.outcome, std::move(finding.detail));
   }
   return {};
+}
+
+void Trial::on_capture_entered() {
+  journal_.stage("capture-entered");
+  setup_.image_check.passed();
 }
 
 void Trial::on_reset(std::string_view how) {

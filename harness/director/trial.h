@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "harness/director/capture_image_check.h"
 #include "harness/observer/running_kernel.h"
 #include "harness/plan/plan.h"
 #include "harness/scenario/scenario.h"
@@ -27,6 +28,7 @@ struct TrialSetup {
   const Plan& plan;
   const RunningKernel& kernel;
   const kernels::KernelImage& capture;
+  CaptureImageCheck& image_check;  // The machine's.
   TrialSinks sinks;
 };
 

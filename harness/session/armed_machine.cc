@@ -11,6 +11,7 @@
 #include "harness/session/kernel_cmdline.h"
 #include "harness/session/log_file.h"
 #include "harness/session/running_slide.h"
+#include "kernels/purgatory/purgatory.h"
 
 namespace panicroom::harness {
 namespace {
@@ -90,6 +91,12 @@ Result<> stop(Machine& machine, LogFile& console_log) {
   }
 }
 
+// A kernel without a purgatory of the kind that checks has nothing to be spared.
+std::optional<kernels::Purgatory> purgatory_of(const kernels::KernelImage& image) {
+  const auto purgatory = kernels::find_purgatory(image);
+  return purgatory ? std::optional(*purgatory) : std::nullopt;
+}
+
 }  // namespace
 
 Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
@@ -106,7 +113,10 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
 }
 
 ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel)
-    : machine_(std::move(machine)), attachment_(cancellation, *machine_), kernel_(kernel) {}
+    : machine_(std::move(machine)),
+      attachment_(cancellation, *machine_),
+      kernel_(kernel),
+      image_check_(purgatory_of(kernel.image())) {}
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& recipe, const BootOptions& options) {
   auto first = try_boot(recipe, options, 1);

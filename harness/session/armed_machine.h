@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "harness/director/capture_image_check.h"
 #include "harness/observer/running_kernel.h"
 #include "harness/scenario/scenario.h"
 #include "harness/session/cancellation.h"
@@ -54,6 +55,7 @@ class ArmedMachine {
 
   [[nodiscard]] hypervisor::Machine& machine() { return *machine_; }
   [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }
+  [[nodiscard]] CaptureImageCheck& image_check() { return image_check_; }
 
  private:
   ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel);
@@ -63,6 +65,7 @@ class ArmedMachine {
   std::unique_ptr<hypervisor::Machine> machine_;
   Cancellation::Attachment attachment_;
   RunningKernel kernel_;
+  CaptureImageCheck image_check_;
 };
 
 }  // namespace panicroom::harness

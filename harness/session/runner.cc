@@ -218,6 +218,7 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .plan = plan,
       .kernel = armed.kernel(),
       .capture = *slot.recipe.capture,
+      .image_check = armed.image_check(),
       .sinks = {.console = [&](std::string_view bytes) { console.write(bytes); },
                 .agent_log =
                     [&](std::string_view line) {

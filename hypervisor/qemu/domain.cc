@@ -103,6 +103,15 @@ Result<std::string> Domain::hmp(const std::string& command, std::uint32_t vcpu, 
   return reply.value.get<std::string>();
 }
 
+Result<> Domain::save_memory(Gpa at, std::uint64_t length, const std::filesystem::path& file) {
+  const json request = {{"execute", "pmemsave"},
+                        {"arguments", {{"val", at.value}, {"size", length}, {"filename", file.native()}}}};
+  const auto text = request.dump();
+  const auto answer = TRY(qmp(text, timeout_));
+  TRY(returned(text, answer));
+  return {};
+}
+
 Result<std::vector<pid_t>> Domain::vcpu_threads() {
   const json request = {{"execute", "query-cpus-fast"}};
   const auto answer = TRY(qmp(request.dump(), timeout_));

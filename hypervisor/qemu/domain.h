@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/address.h"
 #include "base/file.h"
 #include "base/result.h"
 #include "hypervisor/qemu/domain_xml.h"
@@ -39,6 +40,10 @@ class Domain {
   // and says what was asked; not answering in time is one.
   Result<std::string> hmp(const std::string& command, std::uint32_t vcpu, std::chrono::milliseconds timeout);
   Result<std::string> hmp(const std::string& command, std::uint32_t vcpu = 0) { return hmp(command, vcpu, timeout_); }
+
+  // Writes guest-physical memory to a file, as fast as memory is copied. What lies outside the guest's memory reads as
+  // what an empty bus gives.
+  Result<> save_memory(Gpa at, std::uint64_t length, const std::filesystem::path& file);
 
   // QEMU's process; readable (poll(2)) once it is dead.
   [[nodiscard]] int pidfd() const { return pidfd_.get(); }

@@ -169,6 +169,8 @@ class QemuMachine final : public hypervisor::Machine {
   MemoryReader reader(VcpuId vcpu);
   Result<bool> is_halted(VcpuId vcpu);
 
+  Result<> read_bulk(Gpa at, std::span<std::byte> into);
+
   // --- Breakpoints that QEMU has, whoever wants them
   Result<> want_breakpoint(Gva at);
   Result<> unwant_breakpoint(Gva at);

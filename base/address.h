@@ -14,7 +14,7 @@ template <typename Tag>
 struct Address {
   std::uint64_t value = 0;
 
-  friend constexpr auto operator<=>(Address, Address) = default;
+  friend constexpr auto operator<=>(Address, Address) = default;  // NOLINT(modernize-use-nullptr): it is none.
   friend constexpr Address operator+(Address a, std::uint64_t bytes) { return {a.value + bytes}; }
   friend constexpr Address operator-(Address a, std::uint64_t bytes) { return {a.value - bytes}; }
   // The distance in bytes; wraps as unsigned arithmetic does.

@@ -46,8 +46,8 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
   using tl::expected<T, Error>::expected;
   using Base = tl::expected<T, Error>;
   Result() = default;
-  // NOLINTNEXTLINE(google-explicit-constructor): so that `return other_result;` and `return error;` read as they
-  // should.
+  // Implicit, so that `return error;` reads as it should.
+  // NOLINTNEXTLINE(google-explicit-constructor)
   Result(Error error) : Base(tl::unexpected<Error>(std::move(error))) {}
 };
 

@@ -15,14 +15,14 @@ Result<std::unique_ptr<int>> make(bool good) {
 Result<int> through(bool good) {
   auto value = TRY(make(good));
   return *value + 1;
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the analyzer does not see TRY run destructors.
 
 Result<int> inside_another(bool good) { return TRY(through(TRY(through(good)) == 43)); }
 
 Result<> through_void(bool good) {
   TRY_CONTEXT("outer", make(good));
   return {};
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): as above.
 
 TEST(Result, TryGivesTheValueOfMoveOnlyTypes) { EXPECT_EQ(*through(true), 43); }
 

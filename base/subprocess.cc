@@ -12,8 +12,6 @@
 
 #include "base/file.h"
 
-extern char** environ;
-
 namespace panicroom {
 namespace {
 
@@ -37,7 +35,7 @@ std::vector<std::string> merged_environment(std::map<std::string, std::string> o
   }
   std::vector<std::string> lines;
   lines.reserve(overrides.size());
-  for (const auto& [name, value] : overrides) lines.push_back(name + "=" + value);
+  for (const auto& [name, value] : overrides) lines.push_back(fmt::format("{}={}", name, value));
   return lines;
 }
 

@@ -17,8 +17,6 @@
 #include "kernels/packages/kernel_store.h"
 #include "tests/command_line.h"
 
-extern char** environ;
-
 namespace panicroom::tests {
 namespace {
 

@@ -67,6 +67,7 @@ Result<Guest> Guest::start(const GuestOptions& options) {
                                          "-mon",
                                          "monitor,mode=readline"};
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
 

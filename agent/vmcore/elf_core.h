@@ -44,7 +44,7 @@ struct Note {
 
 // Of all notes of a file together: a CPU's NT_PRSTATUS takes 356 bytes, so this holds those of more CPUs than x86 can
 // have.
-inline constexpr std::uint64_t kMaxNoteBytes = 8 * 1024 * 1024;
+inline constexpr std::uint64_t kMaxNoteBytes = 8UL * 1024 * 1024;
 inline constexpr std::size_t kMaxNotes = 65536;
 
 // The headers of an x86-64 ELF core file. Immutable once opened; keeps a reference to the reader, which must outlive

@@ -53,7 +53,7 @@ class Findings {
 struct JudgeOptions {
   // CPUs that ought to have saved registers; 0: not known, at least one is expected.
   std::size_t expected_cpus = 0;
-  std::size_t max_log_bytes = 256 * 1024;
+  std::size_t max_log_bytes = 256UL * 1024;
 };
 
 Verdict judge(const Reader& reader, const JudgeOptions& options, Findings& findings);

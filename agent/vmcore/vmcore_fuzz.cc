@@ -6,6 +6,7 @@
 
 #include "agent/vmcore/judge.h"
 #include "agent/vmcore/synthetic_vmcore.h"
+#include "agent/vmcore/vmcoreinfo.h"
 
 namespace panicroom::vmcore {
 namespace {
@@ -27,7 +28,7 @@ struct Witness : Findings {
     require(index == cpus++);
     with_registers += status.has_registers() ? 1 : 0;
   }
-  void vmcoreinfo(std::string_view text) override { require(text.size() <= 64 * 1024); }
+  void vmcoreinfo(std::string_view text) override { require(text.size() <= kMaxVmcoreinfoBytes); }
   void dead_log(const PrintkLog& log) override {
     require(log.text.size() <= kMaxLogBytes);
     require(log.records <= log.text.size());

@@ -14,7 +14,7 @@
 namespace panicroom::vmcore {
 
 // What is read of a note; the kernel's is at most a page.
-inline constexpr std::size_t kMaxVmcoreinfoBytes = 64 * 1024;
+inline constexpr std::size_t kMaxVmcoreinfoBytes = 64UL * 1024;
 
 class Vmcoreinfo {
  public:

@@ -22,8 +22,6 @@
 #include "base/subprocess.h"
 #include "harness/doctor/guest_loop.h"
 
-extern char** environ;
-
 namespace panicroom::harness {
 namespace {
 

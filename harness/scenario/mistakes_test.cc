@@ -303,7 +303,8 @@ TEST(Yaml, NothingInTheFile) {
 }
 
 TEST(Yaml, TooLarge) {
-  EXPECT_EQ(render(mistakes(std::string(256 * 1024 + 1, '#'))), "x.yaml: error: larger than 256 KiB: not a scenario\n");
+  EXPECT_EQ(render(mistakes(std::string(256UL * 1024 + 1, '#'))),
+            "x.yaml: error: larger than 256 KiB: not a scenario\n");
 }
 
 TEST(Yaml, AByteOrderMarkIsNoMistake) {

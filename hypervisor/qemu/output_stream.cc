@@ -27,8 +27,8 @@ Result<OutputStream> OutputStream::connect(const std::filesystem::path& socket_p
 }
 
 std::string OutputStream::take() {
-  constexpr std::size_t kChunk = 64 * 1024;
-  constexpr std::size_t kMost = 1024 * 1024;
+  constexpr std::size_t kChunk = 64UL * 1024;
+  constexpr std::size_t kMost = 1024UL * 1024;
   std::string bytes;
   while (socket_ && bytes.size() < kMost) {
     const auto before = bytes.size();

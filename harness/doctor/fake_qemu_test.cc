@@ -1,11 +1,11 @@
 // QEMUs that misbehave, as shell scripts: the probe must come back and say what was wrong.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 #include "harness/doctor/qemu_probe.h"
 
 namespace panicroom::harness {
@@ -16,12 +16,8 @@ using testing::HasSubstr;
 
 class FakeQemuTest : public testing::Test {
  protected:
-  void SetUp() override {
-    auto name = (fs::temp_directory_path() / "panicroom-qemu-XXXXXX").native();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  TemporaryDirectory directory_;
+  const fs::path folder_ = directory_.path();
 
   std::string script(const std::string& when_run) {
     const auto path = folder_ / "qemu";
@@ -32,8 +28,6 @@ class FakeQemuTest : public testing::Test {
     fs::permissions(path, fs::perms::owner_all);
     return path.native();
   }
-
-  fs::path folder_;
 };
 
 TEST_F(FakeQemuTest, OneThatHangsIsEnded) {

@@ -2,11 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <filesystem>
 #include <iostream>
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 #include "kernels/packages/apt_archive.h"
 #include "kernels/packages/kernel_store.h"
 
@@ -17,13 +18,8 @@ namespace fs = std::filesystem;
 
 class FetchTest : public testing::Test {
  protected:
-  void SetUp() override {
-    auto name = (fs::temp_directory_path() / "panicroom-fetch-XXXXXX").native();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    cache_ = name;
-  }
-  void TearDown() override { fs::remove_all(cache_); }
-  fs::path cache_;
+  TemporaryDirectory directory_;
+  const fs::path cache_ = directory_.path();
 };
 
 TEST_F(FetchTest, TheDefaultKernelIsFetchedOnceAndStaysUsableOffline) {

@@ -2,11 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 
 namespace panicroom::kernels {
 namespace {
@@ -72,14 +72,10 @@ TEST(KernelPatternTest, PlainReferencesAreNoPatterns) {
 
 class FilePatternTest : public testing::Test {
  protected:
-  void SetUp() override {
-    auto name = (fs::temp_directory_path() / "panicroom-pattern-XXXXXX").native();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
+
   void add(const std::string& name) { ASSERT_TRUE(write_file(root_ / name, "x")); }
-  fs::path root_;
 };
 
 TEST_F(FilePatternTest, FilesComeInTheOrderOfTheirVersionsEachOnce) {

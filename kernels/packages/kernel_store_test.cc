@@ -11,6 +11,7 @@
 #include <map>
 
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 #include "kernels/packages/cache_lock.h"
 #include "kernels/packages/kernel_tree.h"
 #include "kernels/packages/synthetic_package.h"
@@ -85,16 +86,15 @@ std::vector<std::byte> old_style_deb(const std::string& release) {
 
 class KernelStoreTest : public testing::Test {
  protected:
+  TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
+
   void SetUp() override {
-    auto name = (fs::temp_directory_path() / "panicroom-store-XXXXXX").native();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    root_ = name;
     auto archive = std::make_unique<MemoryArchive>();
     archive_ = archive.get();
     store_ = std::make_unique<KernelStore>(root_ / "cache", std::move(archive),
                                            KernelStore::HostFolders{root_ / "boot", root_ / "modules"});
   }
-  void TearDown() override { fs::remove_all(root_); }
 
   Result<StoredKernel> ensure(std::string_view text) {
     return store_->ensure(TRY(KernelRef::parse(text)), [this](std::string_view line) { lines_.emplace_back(line); });
@@ -111,8 +111,6 @@ class KernelStoreTest : public testing::Test {
            (!fs::exists(root_ / "cache/kernels") || fs::is_empty(root_ / "cache/kernels")) &&
            (!fs::exists(root_ / "cache/unfinished") || fs::is_empty(root_ / "cache/unfinished", error));
   }
-
-  fs::path root_;
   MemoryArchive* archive_ = nullptr;
   std::unique_ptr<KernelStore> store_;
   std::vector<std::string> lines_;

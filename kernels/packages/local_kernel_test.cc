@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 #include "kernels/image/kernel_image.h"
 #include "kernels/packages/synthetic_package.h"
 
@@ -19,12 +20,8 @@ using testing::HasSubstr;
 
 class LocalKernelTest : public testing::Test {
  protected:
-  void SetUp() override {
-    auto name = (fs::temp_directory_path() / "panicroom-local-XXXXXX").native();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    root_ = name;
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
 
   fs::path put(const fs::path& path, const std::string& content = "x") {
     fs::create_directories((root_ / path).parent_path());
@@ -37,8 +34,6 @@ class LocalKernelTest : public testing::Test {
   Result<StoredKernel> unpack(const fs::path& package) {
     return kernel_of_package(package, root_ / "cache", [this](std::string_view) { ++tellings_; });
   }
-
-  fs::path root_;
   int tellings_ = 0;
 };
 

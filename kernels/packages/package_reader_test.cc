@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 #include "kernels/packages/synthetic_package.h"
 
 namespace panicroom::kernels {
@@ -45,19 +46,15 @@ const std::vector<SyntheticEntry> kKernelPackage = {
 
 class PackageReaderTest : public testing::Test {
  protected:
+  TemporaryDirectory directory_;
+  const fs::path folder_ = directory_.path();
+
   fs::path write_package(const std::vector<std::byte>& bytes) {
     const auto path = folder_ / "p";
     EXPECT_TRUE(write_file(path, bytes));
     return path;
   }
-  void SetUp() override {
-    auto name = (fs::temp_directory_path() / "panicroom-package-XXXXXX").native();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-    fs::create_directories(folder_ / "out");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-  fs::path folder_;
+  void SetUp() override { fs::create_directories(folder_ / "out"); }
 };
 
 using Maker = std::vector<std::byte> (*)(const std::vector<SyntheticEntry>&, PackageCompression);

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/subprocess.h"
+#include "base/testing/temporary_directory.h"
 
 namespace panicroom::kernels {
 namespace {
@@ -40,9 +41,8 @@ TEST(ReleaseOrderTest, AgreesWithDpkg) {
 }
 
 TEST(ReleaseOrderTest, TheNewestInBoot) {
-  auto name = (fs::temp_directory_path() / "panicroom-boot-XXXXXX").native();
-  ASSERT_NE(::mkdtemp(name.data()), nullptr);
-  const fs::path boot = name;
+  const TemporaryDirectory directory;
+  const fs::path& boot = directory.path();
   EXPECT_EQ(newest_vmlinuz(boot), std::nullopt);
   for (const char* file : {"vmlinuz-6.1.0-9-amd64", "vmlinuz-6.1.0-10-amd64", "vmlinuz-6.1.0-11-amd64.dpkg-tmp",
                            "vmlinuz-7.0.0-1.old", "vmlinuz-0-rescue-0123", "config-9.9", "vmlinuz-"}) {
@@ -50,7 +50,6 @@ TEST(ReleaseOrderTest, TheNewestInBoot) {
   }
   EXPECT_EQ(newest_vmlinuz(boot), "6.1.0-10-amd64");
   EXPECT_EQ(newest_vmlinuz(boot / "absent"), std::nullopt);
-  fs::remove_all(boot);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 #include "harness/report/json.h"
 #include "harness/report/junit.h"
 #include "harness/report/ktap.h"
@@ -20,14 +21,8 @@ using ::testing::HasSubstr;
 
 class ReportFilesTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "panicroom-report.XXXXXX").native();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::filesystem::path folder_;
+  TemporaryDirectory directory_;
+  const std::filesystem::path folder_ = directory_.path();
 };
 
 TEST_F(ReportFilesTest, EachFileThatWasAskedForIsWritten) {

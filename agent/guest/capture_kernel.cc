@@ -11,6 +11,7 @@
 
 #include "agent/guest/pseudo_files.h"
 #include "agent/protocol/config.h"
+#include "agent/vmcore/block_reader.h"
 #include "agent/vmcore/judge.h"
 #include "base/file.h"
 
@@ -173,7 +174,7 @@ Outcome<> run_capture_kernel(Channel& channel) {
   FindingsSender findings(channel);
   vmcore::JudgeOptions options;
   options.expected_cpus = expected_cpus();
-  const vmcore::Verdict verdict = vmcore::judge(file, options, findings);
+  const vmcore::Verdict verdict = vmcore::judge(vmcore::BlockReader(file), options, findings);
 
   v1::Message message;
   auto& judged = *message.mutable_judged();

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/kexec.h>
+#include <sys/klog.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cstring>
 
 #include "agent/guest/pseudo_files.h"
+#include "agent/guest/tsc_frequency.h"
 #include "agent/guest/workload_loops.h"
 #include "agent/protocol/config.h"
 #include "base/file.h"
@@ -33,6 +35,15 @@ Outcome<Config> read_config() {
 std::optional<std::uint64_t> read_kexec_number(const char* name) {
   if (const auto value = read_number(fmt::format("/sys/kernel/kexec_{}", name).c_str())) return value;
   return read_number(fmt::format("/sys/kernel/kexec/{}", name).c_str());
+}
+
+// What printk's buffer holds; empty if it cannot be read.
+std::string kernel_log() {
+  constexpr int kReadAll = 3;  // SYSLOG_ACTION_READ_ALL
+  std::string log(std::size_t{1} << 20, '\0');
+  const int length = klogctl(kReadAll, log.data(), static_cast<int>(log.size()));
+  log.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
+  return log;
 }
 
 std::string_view what_mends(int error) {
@@ -78,7 +89,9 @@ Outcome<std::uint64_t> load_capture_kernel(const Config& config) {
   const UniqueFd initrd(open(initrd_path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!initrd) return failure(v1::Failed::STAGE_CONFIG, errno, initrd_path + " is not in the initramfs");
 
-  const std::string command_line = fmt::format("{} {}{}", config.capture_command_line, kCpusParameter, online_cpus());
+  std::string command_line = fmt::format("{} {}{}", config.capture_command_line, kCpusParameter, online_cpus());
+  // So that the capture kernel need not measure again what this one has measured.
+  if (const auto khz = detected_tsc_khz(kernel_log())) command_line += fmt::format(" tsc_early_khz={}", *khz);
   if (syscall(SYS_kexec_file_load, kernel.get(), initrd.get(), command_line.size() + 1, command_line.c_str(),
               static_cast<unsigned long>(KEXEC_FILE_ON_CRASH)) != 0) {
     const int error = errno;

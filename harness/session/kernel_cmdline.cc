@@ -21,7 +21,10 @@ std::string first_cmdline(const MachineSpec& machine, const std::string& extra) 
                      extra);
 }
 
-// As distributions start a capture kernel: one CPU, devices to be reset first.
-std::string capture_cmdline() { return fmt::format("{} nr_cpus=1 reset_devices", kCommon); }
+// As distributions start a capture kernel: one CPU, devices to be reset first. And
+//   noreplace-smp        for its one CPU it would rewrite every LOCK prefix in its code, a tenth of a second under
+//                        emulation
+// The agent adds tsc_early_khz=, the frequency that the kernel under test has measured.
+std::string capture_cmdline() { return fmt::format("{} nr_cpus=1 reset_devices noreplace-smp", kCommon); }
 
 }  // namespace panicroom::harness

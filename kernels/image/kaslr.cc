@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,11 +88,8 @@ Result<> check_banner(const KernelImage& image, const GuestReader& read, KaslrSl
   return {};
 }
 
-}  // namespace
-
-Result<KaslrSlide> find_kaslr_slide(const KernelImage& image, const GuestReader& read, Gva idt_base) {
+Result<KaslrSlide> by_idt(const KernelImage& image, const GuestReader& read, Gva idt_base, Gva handler) {
   const Symbol divide_error = TRY(image.symbols().unique(kDivideError.handler));
-  const Gva handler = TRY(read_handler(read, idt_base, kDivideError.vector));
   const KaslrSlide slide{handler.value - divide_error.address.value};
   TRY(check_range(image, slide));
   for (const Gate& gate : kWitnesses) {
@@ -107,6 +105,33 @@ Result<KaslrSlide> find_kaslr_slide(const KernelImage& image, const GuestReader&
     }
   }
   TRY(check_banner(image, read, slide));
+  return slide;
+}
+
+// Where there is no IDT to ask: the one place among those that KASLR has at which the kernel's banner lies.
+Result<KaslrSlide> by_banner(const KernelImage& image, const GuestReader& read) {
+  const Symbol symbol = TRY(image.symbols().unique("linux_banner"));
+  std::vector<std::byte> bytes(image.banner().size());
+  std::optional<KaslrSlide> found;
+  for (KaslrSlide slide{0}; check_range(image, slide); slide.bytes += kMinAlignment) {
+    if (!read(symbol.address + slide, bytes) || as_text(bytes) != image.banner()) continue;
+    if (found) {
+      return host_error("KASLR slide: linux_banner lies at {} and at {}", symbol.address + *found,
+                        symbol.address + slide);
+    }
+    found = slide;
+  }
+  if (found) return *found;
+  return host_error("KASLR slide: linux_banner of {} is nowhere in the kernel's range", image.release());
+}
+
+}  // namespace
+
+Result<KaslrSlide> find_kaslr_slide(const KernelImage& image, const GuestReader& read, Gva idt_base) {
+  const auto handler = read_handler(read, idt_base, kDivideError.vector);
+  if (handler) return by_idt(image, read, idt_base, *handler);
+  auto slide = by_banner(image, read);
+  if (!slide) return std::move(slide).error().with_context(handler.error().message());
   return slide;
 }
 

@@ -83,7 +83,6 @@ TEST(FindKaslrSlide, AgreesWithTheGuest) {
 TEST(FindKaslrSlide, TakesTheIdtWhereItIsTold) {
   const KernelImage image = sample_kernel();
   const Guest guest(image, kSlide, Gva{0xffffc90000000000});
-  EXPECT_THAT(message_of(find_kaslr_slide(image, guest.reader())), StartsWith("reading gate 0x0 of the IDT"));
   EXPECT_EQ(find_kaslr_slide(image, guest.reader(), Gva{0xffffc90000000000}).value().bytes, kSlide);
 }
 
@@ -99,13 +98,33 @@ TEST(FindKaslrSlide, NamesTheGateThatDisagrees) {
   }
 }
 
-TEST(FindKaslrSlide, RefusesGatesThatAreNone) {
+TEST(FindKaslrSlide, WithoutAnIdtTheBannerTells) {
   const KernelImage image = sample_kernel();
-  for (const int type : {0x0e, 0x85, 0x00}) {
-    Guest guest(image, kSlide);
-    guest.set_gate(0, testing::kSyntheticText + kSlide, static_cast<std::uint8_t>(type));
-    EXPECT_THAT(message_of(find_kaslr_slide(image, guest.reader())), HasSubstr("no present interrupt or trap gate"));
+  const Gva elsewhere{0xffffc90000000000};  // So that nothing is mapped at the fixed address.
+  for (const std::uint64_t bytes : {std::uint64_t{0}, kSlide}) {
+    EXPECT_EQ(find_kaslr_slide(image, Guest(image, bytes, elsewhere).reader()).value().bytes, bytes);
   }
+  for (const int type : {0x0e, 0x85, 0x00}) {  // Not present, no gate, as FRED leaves it.
+    Guest guest(image, kSlide);
+    guest.set_gate(0, 0, static_cast<std::uint8_t>(type));
+    EXPECT_EQ(find_kaslr_slide(image, guest.reader()).value().bytes, kSlide);
+  }
+}
+
+TEST(FindKaslrSlide, TheBannerMustLieAtExactlyOnePlace) {
+  const KernelImage image = sample_kernel();
+  const Gva elsewhere{0xffffc90000000000};
+  Guest another(image, kSlide, elsewhere);
+  another.set_text(testing::kSyntheticRodata + kSlide, "Linux version 6.1.0-else");
+  EXPECT_THAT(message_of(find_kaslr_slide(image, another.reader())),
+              ::testing::AllOf(StartsWith("reading gate 0x0 of the IDT"), HasSubstr("nowhere in the kernel's range")));
+  Guest twice(image, kSlide, elsewhere);
+  twice.set_text(testing::kSyntheticRodata, image.banner());
+  EXPECT_THAT(message_of(find_kaslr_slide(image, twice.reader())), HasSubstr("lies at 0xffffffff82000000 and at"));
+  Guest untrue(image, kSlide);
+  untrue.set_gate(0, testing::kSyntheticText, 0x00);
+  untrue.set_text(testing::kSyntheticRodata + kSlide, "l");
+  EXPECT_THAT(message_of(find_kaslr_slide(image, untrue.reader())), HasSubstr("no present interrupt or trap gate"));
 }
 
 TEST(FindKaslrSlide, RefusesASlideThatKaslrCannotGive) {

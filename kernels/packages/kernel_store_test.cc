@@ -280,6 +280,23 @@ TEST_F(KernelStoreTest, FollowsTheMetapackagesOfNewKernels) {
   EXPECT_FALSE(fs::exists(kernel->modules / "vmlinuz"));
 }
 
+TEST_F(KernelStoreTest, AnOldBuildWhoseModulesAreGoneIsUsedWithoutThem) {
+  const std::string release = "6.19.14+deb13-amd64";
+  archive_->add("sid", "linux-image-amd64", "6.19.14-1", {"linux-image-" + release});
+  archive_->add("sid", "linux-image-" + release, "6.19.14-1", {"linux-binary-" + release, "linux-modules-" + release},
+                make_deb({{"./usr/share/doc/copyright", "text", "", false}}));
+  const auto without_image = ensure("debian:sid/amd64");
+  ASSERT_FALSE(without_image);
+  EXPECT_THAT(without_image.error().message(), HasSubstr("sid lacks linux-binary-" + release));
+  archive_->add("sid", "linux-binary-" + release, "6.19.14-1", {},
+                make_deb({{"./usr/lib/modules/" + release + "/vmlinuz", synthetic_bzimage(), "", false}}));
+  const auto kernel = ensure("debian:sid/amd64");
+  ASSERT_TRUE(kernel) << kernel.error().message();
+  EXPECT_TRUE(kernel->modules.empty());
+  EXPECT_EQ(*read_text_file(kernel->image), synthetic_bzimage());
+  EXPECT_THAT(lines_, testing::Contains(HasSubstr("going on without modules: sid lacks linux-modules-" + release)));
+}
+
 TEST_F(KernelStoreTest, OldListsThatNameAVanishedPackageAreRenewed) {
   archive_->add("bookworm", "linux-image-amd64", "6.1.99-1", {"linux-image-6.1.0-9-amd64"});
   archive_->add("bookworm", "linux-image-6.1.0-9-amd64", "6.1.99-1", {});

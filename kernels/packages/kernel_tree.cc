@@ -39,6 +39,11 @@ Result<> arrange_kernel(const fs::path& tree, const std::string& release, const 
   if (!has_image) return invalid_input("the package holds no kernel image of release {}", release);
   TRY(move_first({tree / "boot" / ("config-" + release), modules[0] / "config", modules[1] / "config"},
                  folder / kConfigFile));
+  for (const auto& path : modules) {
+    // Without its modules package such a kernel has left nothing there.
+    std::error_code ignored;
+    if (fs::is_empty(path, ignored) && !ignored) fs::remove(path, ignored);
+  }
   TRY(move_first({modules[0], modules[1]}, folder / kModulesFolder));
   return {};
 }

@@ -96,12 +96,16 @@ int print_points(const kernels::KernelImage& kernel) {
 }
 
 void print_sites(const kernels::KernelImage& kernel) {
+  const auto apic = kernels::local_apic(kernel);
+  fmt::print("  {:<26} {}\n", "local APIC",
+             apic ? fmt::format("{}", *apic) : "not found: " + harness::escape_untrusted(apic.error().message()));
   const auto stores = kernels::icr_stores(kernel);
   if (!stores) {
     fmt::print("  {:<26} not found: {}\n", "ICR store", harness::escape_untrusted(stores.error().message()));
   } else {
     for (const auto& store : *stores) {
-      fmt::print("  {:<26} {}\n", "ICR store", harness::escape_untrusted(place_of(kernel, store.at)));
+      fmt::print("  {:<26} {}, value in {}\n", "ICR store", harness::escape_untrusted(place_of(kernel, store.at)),
+                 hypervisor::name(store.value));
     }
   }
   const auto loop = kernels::pause_loop(kernel);

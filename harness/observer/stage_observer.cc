@@ -44,6 +44,8 @@ bool holds(kernels::PointCondition condition, const Registers& registers) {
       return (registers.rflags & hypervisor::kRflagsZf) != 0;
     case kernels::PointCondition::kEaxNonZero:
       return static_cast<std::uint32_t>(registers.rax) != 0;
+    case kernels::PointCondition::kAlNonZero:
+      return static_cast<std::uint8_t>(registers.rax) != 0;
   }
   return false;
 }

@@ -49,6 +49,7 @@ constexpr std::array kStagePoints = {
     StagePoint{StageKind::kPanicEntered, "panic/entry", true},
     StagePoint{StageKind::kOwnerElected, "panic/won", false},
     StagePoint{StageKind::kOwnerElected, "nmi_panic/won", false},
+    StagePoint{StageKind::kOwnerElected, "crash_kexec/won", false},
     StagePoint{StageKind::kStoppedByCrashNmi, "crash-stop/nmi", true},
     StagePoint{StageKind::kStoppedByNmi, "stop/nmi", false},
     StagePoint{StageKind::kStoppedByIrq, "stop/irq", false},

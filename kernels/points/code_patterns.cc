@@ -61,6 +61,15 @@ Places calls(Code code, const Addresses& callees) {
   });
 }
 
+Places after_call(Code code, const Addresses& callees) {
+  Places out;
+  for (std::size_t n = 0; n < code.size(); ++n) {
+    if (!is_call(code[n]) || !goes_to(code[n], callees)) continue;
+    if (const Instruction* behind = next(code, n)) out.push_back(behind->at);
+  }
+  return out;
+}
+
 Places after_call_with_argument(Code code, const Addresses& callees, LinkAddress argument) {
   Places out;
   for (std::size_t n = 0; n < code.size(); ++n) {
@@ -105,10 +114,19 @@ bool is_jump_target(Code code, LinkAddress place) {
   return std::any_of(code.begin(), code.end(), [&](const Instruction& i) { return !is_call(i) && i.target == place; });
 }
 
-std::vector<IcrStoreInstruction> icr_stores_in(Code code) {
+std::set<LinkAddress> displacements(Code code) {
+  std::set<LinkAddress> out;
+  for (const auto& i : code) {
+    if (i.mnemonic != ZYDIS_MNEMONIC_MOV || i.operand_bits != 32 || !i.displacement) continue;
+    out.insert(LinkAddress{static_cast<std::uint64_t>(*i.displacement)});
+  }
+  return out;
+}
+
+std::vector<IcrStoreInstruction> icr_stores_in(Code code, LinkAddress icr) {
   std::vector<IcrStoreInstruction> out;
   for (const auto& i : code) {
-    if (i.mnemonic != ZYDIS_MNEMONIC_MOV || i.memory != kIcrLow || i.operand_bits != 32) continue;
+    if (i.mnemonic != ZYDIS_MNEMONIC_MOV || i.memory != icr || i.operand_bits != 32) continue;
     if (ZydisRegisterGetClass(i.source) != ZYDIS_REGCLASS_GPR32) continue;
     // Zydis numbers the registers of a class as encodings do, and so does Gpr.
     const auto number = static_cast<std::uint8_t>(ZydisRegisterGetId(i.source));

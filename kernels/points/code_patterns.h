@@ -27,6 +27,9 @@ Places after_exchange(Code code, LinkAddress variable);
 // loop, not a call.
 Places calls(Code code, const Addresses& callees);
 
+// The instructions behind each call of one of `callees`.
+Places after_call(Code code, const Addresses& callees);
+
 // The instructions behind each call of one of `callees` whose first argument (RDI) is set to the constant `argument`
 // in the straight line before it.
 Places after_call_with_argument(Code code, const Addresses& callees, LinkAddress argument);
@@ -47,16 +50,19 @@ Places pause_loops(Code code);
 // before it.
 bool is_jump_target(Code code, LinkAddress place);
 
-// Where the low half of the xAPIC's interrupt command register is mapped: FIX_APIC_BASE of the fixmap, the same in
-// kernels from 5.10 to 7.3, and the register's offset (Intel SDM Vol. 3A, table 11-1).
-inline constexpr LinkAddress kIcrLow{0xffffffffff5fd300};
+// The displacements of the 32-bit `mov`s from and to memory at [register + displacement]: for a function that is given
+// a device register's offset, the address that the device's registers are mapped at.
+std::set<LinkAddress> displacements(Code code);
+
+// The offset of the interrupt command register's low half among the xAPIC's registers (Intel SDM Vol. 3A, table 11-1).
+inline constexpr std::uint64_t kIcrLowOffset = 0x300;
 
 struct IcrStoreInstruction {
   LinkAddress at;
   hypervisor::Gpr value;
   std::uint8_t length;
 };
-// `mov [kIcrLow], r32`.
-std::vector<IcrStoreInstruction> icr_stores_in(Code code);
+// `mov [icr], r32`, where `icr` is the address of the ICR's low half.
+std::vector<IcrStoreInstruction> icr_stores_in(Code code, LinkAddress icr);
 
 }  // namespace panicroom::kernels

@@ -52,11 +52,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     all_start_instructions(code, after_call_with_argument(code, targets, *i.memory));
   }
-  for (const Places& places : {calls(code, targets), returns(code, targets), conditional_returns(code, targets),
-                               indirect_calls_behind_gs_load(code, targets), pause_loops(code)}) {
+  for (const Places& places :
+       {calls(code, targets), after_call(code, targets), returns(code, targets), conditional_returns(code, targets),
+        indirect_calls_behind_gs_load(code, targets), pause_loops(code)}) {
     all_start_instructions(code, places);
   }
-  for (const auto& store : icr_stores_in(code)) {
+  // As far as the input has code to name an address.
+  const auto bases = displacements(code);
+  const LinkAddress icr = bases.empty() ? LinkAddress{0xffffffffff5fd300} : *bases.begin() + kIcrLowOffset;
+  for (const auto& store : icr_stores_in(code, icr)) {
     require(starts_instruction(code, store.at) && static_cast<std::size_t>(store.value) < hypervisor::kGprCount);
     require(store.length >= 7);
   }

@@ -155,6 +155,14 @@ TEST(Calls, ConditionalJumpsAreNone) {
   EXPECT_THAT(calls(a.code(), {kCallee}), IsEmpty());
 }
 
+TEST(AfterCall, CallsAndNoJumps) {
+  Assembler a;
+  a.jump(kCallee).call(kCallee + 16).call(kCallee);
+  const LinkAddress behind = a.here();
+  a.nop().call(kCallee);  // Nothing behind it.
+  EXPECT_THAT(after_call(a.code(), {kCallee}), ElementsAre(behind));
+}
+
 TEST(AfterCallWithArgument, TheRightMutex) {
   constexpr LinkAddress kKexecMutex{0xffffffff82345678};
   Assembler a;
@@ -214,6 +222,21 @@ TEST(PauseLoops, PauseAndTheJumpBackOnly) {
   EXPECT_THAT(pause_loops(a.code()), ElementsAre(loop));
 }
 
+TEST(Displacements, OfMovesWithOneRegister) {
+  Assembler a;
+  a.raw({0x8b, 0x87}).word(0xff5fd000);                       // mov eax, [rdi - 0xa03000]
+  a.raw({0x89, 0xb7}).word(0x00001000);                       // mov [rdi + 0x1000], esi
+  a.raw({0x8b, 0x07});                                        // mov eax, [rdi]
+  a.raw({0x48, 0x8b, 0x87}).word(0xff5fe000);                 // 64 bits
+  a.raw({0x87, 0xb7}).word(0xff5fe000);                       // xchg
+  a.raw({0x65, 0x8b, 0x87}).word(0xff5fe000);                 // gs:
+  a.raw({0x8b, 0x84, 0x37}).word(0xff5fe000);                 // [rdi + rsi + ...]
+  a.raw({0x8b, 0x04, 0x25}).word(0xff5fe000);                 // no register
+  a.relative({0x8b, 0x05}, LinkAddress{0xffffffff81000000});  // RIP-relative
+  EXPECT_THAT(displacements(a.code()),
+              ElementsAre(LinkAddress{0}, LinkAddress{0x1000}, LinkAddress{0xffffffffff5fd000}));
+}
+
 TEST(IcrStores, RegistersAndLengths) {
   using hypervisor::Gpr;
   Assembler a;
@@ -225,7 +248,7 @@ TEST(IcrStores, RegistersAndLengths) {
   a.raw({0x8b, 0x3c, 0x25}).word(0xff5fd300);          // a load
   a.raw({0x87, 0x3c, 0x25}).word(0xff5fd300);          // xchg
   a.raw({0xc7, 0x04, 0x25}).word(0xff5fd300).word(1);  // a constant: no register to rewrite
-  const auto found = icr_stores_in(a.code());
+  const auto found = icr_stores_in(a.code(), LinkAddress{0xffffffffff5fd300});
   ASSERT_EQ(found.size(), 3U);
   EXPECT_EQ(found[0].at, kBase);
   EXPECT_EQ(found[0].value, Gpr::kRdi);

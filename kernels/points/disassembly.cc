@@ -41,6 +41,14 @@ std::optional<LinkAddress> fixed_memory(const ZydisDecodedInstruction& decoded, 
   return absolute(decoded, operand, at);
 }
 
+std::optional<std::int64_t> displacement_of(const ZydisDecodedOperand& operand) {
+  const auto& memory = operand.mem;
+  if (memory.segment == ZYDIS_REGISTER_FS || memory.segment == ZYDIS_REGISTER_GS) return std::nullopt;
+  if (memory.index != ZYDIS_REGISTER_NONE || memory.base == ZYDIS_REGISTER_NONE) return std::nullopt;
+  if (memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_EIP) return std::nullopt;
+  return memory.disp.has_displacement != 0 ? memory.disp.value : 0;
+}
+
 Instruction describe(const ZydisDecodedInstruction& decoded, const Operands& operands, LinkAddress at) {
   Instruction out;
   out.at = at;
@@ -58,6 +66,7 @@ Instruction describe(const ZydisDecodedInstruction& decoded, const Operands& ope
         break;
       case ZYDIS_OPERAND_TYPE_MEMORY:
         if (!out.memory) out.memory = fixed_memory(decoded, operand, at);
+        if (!out.displacement) out.displacement = displacement_of(operand);
         break;
       case ZYDIS_OPERAND_TYPE_IMMEDIATE:
         if (operand.imm.is_relative != 0) out.target = absolute(decoded, operand, at);

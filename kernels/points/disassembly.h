@@ -39,6 +39,8 @@ struct Instruction {
   // The address of its memory operand (for LEA: its result), if the code alone tells it: RIP-relative or absolute, and
   // not in a segment with a base of its own (per-CPU data, which is gs:).
   std::optional<LinkAddress> memory;
+  // What is added to the register, if its memory operand is a register and a displacement, in no segment of its own.
+  std::optional<std::int64_t> displacement;
   std::optional<std::uint64_t> immediate;  // Its second operand, sign-extended, if that is an immediate.
 
   [[nodiscard]] LinkAddress end() const { return at + length; }

@@ -55,7 +55,7 @@ Result<Found> entry(const KernelImage& kernel, const Way& way) {
   Found found;
   const auto symbols = TRY(functions_of(kernel, way));
   for (const Symbol& symbol : symbols) found.places.push_back(symbol.address);
-  found.how = fmt::format("first instruction of {}", names_of(way));
+  found.how = "first instruction";
   found.why_not = fmt::format("the kernel has no function {}", names_of(way));
   return found;
 }
@@ -112,6 +112,16 @@ Result<Found> call_of(const KernelImage& kernel, const Way& way) {
                     [&](const Function& function) -> Result<Places> { return calls(function.code, callees); });
 }
 
+Result<Found> after_call_of(const KernelImage& kernel, const Way& way) {
+  const Addresses callees = callee_addresses(kernel, way.target);
+  return by_pattern(kernel, way, fmt::format("behind the call of {}()", way.target),
+                    [&](const Function& function) -> Result<Places> {
+                      Places places = after_call(function.code, callees);
+                      TRY(reached_in_line_only(kernel, function, places));
+                      return places;
+                    });
+}
+
 Result<Found> entry_behind(const KernelImage& kernel, const Way& way) {
   Found found = TRY(call_of(kernel, way));
   if (found.places.empty()) return found;
@@ -136,6 +146,8 @@ Result<Found> find(const KernelImage& kernel, const Way& way) {
       return entry_behind(kernel, way);
     case Method::kAfterExchange:
       return after_exchange_on(kernel, way);
+    case Method::kAfterCall:
+      return after_call_of(kernel, way);
     case Method::kAfterMutexTrylock:
       return after_mutex_trylock(kernel, way);
     case Method::kCall:

@@ -17,7 +17,8 @@ namespace panicroom::kernels {
 enum class PointCondition {
   kAlways,
   kZeroFlagSet,  // A compare-and-exchange that was won; a trylock that succeeded.
-  kEaxNonZero,   // A function returned true.
+  kEaxNonZero,   // A function that returns an int returned true.
+  kAlNonZero,    // A function that returns a bool returned true: the bits above AL are anything.
 };
 
 enum class Method {
@@ -25,6 +26,7 @@ enum class Method {
   kEntry,               // The first instruction of each of `functions` that the kernel has.
   kEntryBehind,         // The first instruction of `target`, if `functions` call it.
   kAfterExchange,       // Behind the one `lock cmpxchg` of the variable `target` in any of `functions`.
+  kAfterCall,           // Behind the call of `target` in `functions`.
   kAfterMutexTrylock,   // Behind the call mutex_trylock(&target) in `functions`.
   kCall,                // The call of `target` in `functions`.
   kJumpOutOfTheKernel,  // The indirect call behind the load of GS in `functions`.
@@ -71,6 +73,15 @@ inline constexpr auto kNamedPoints = std::to_array<NamedPointEntry>({
     {"nmi_panic/won",
      "nmi_panic/gate on a CPU that has won panic_cpu there; it goes through panic() next.",
      {{{Method::kAfterExchange, {"nmi_panic"}, "panic_cpu", PointCondition::kZeroFlagSet}}}},
+    {"crash_kexec/gate",
+     "The instruction in crash_kexec() behind the compare-and-exchange on panic_cpu, or behind the call of "
+     "panic_try_start() that does it: an oops that is to panic goes through here instead of panic/gate.",
+     {{{Method::kAfterExchange, {"crash_kexec"}, "panic_cpu"},
+       {Method::kAfterCall, {"crash_kexec"}, "panic_try_start"}}}},
+    {"crash_kexec/won",
+     "crash_kexec/gate on a CPU that has won panic_cpu there: it goes to the capture kernel without panic().",
+     {{{Method::kAfterExchange, {"crash_kexec"}, "panic_cpu", PointCondition::kZeroFlagSet},
+       {Method::kAfterCall, {"crash_kexec"}, "panic_try_start", PointCondition::kAlNonZero}}}},
     {kCrashKexecLockTaken,
      "The CPU has just taken the kexec lock in __crash_kexec(): it is about to go to the capture kernel.",
      {{{Method::kAfterExchange, {"__crash_kexec"}, "__kexec_lock", PointCondition::kZeroFlagSet},
@@ -101,10 +112,10 @@ inline constexpr auto kNamedPoints = std::to_array<NamedPointEntry>({
      "end.",
      {{{Method::kEntry, {"native_machine_emergency_restart"}}}}},
     {"nmi/entry",
-     "A CPU takes an NMI: exc_nmi(), before it is known what the NMI is for. One that arrives during another is not "
-     "seen "
-     "before the first is done.",
-     {{{Method::kEntry, {"exc_nmi"}}}}},
+     "A CPU takes an NMI: exc_nmi(), or fred_exc_nmi() on a CPU with FRED, before it is known what the NMI is for. One "
+     "that arrives during another is not seen before the first is done.",
+     {{{Method::kEntry, {"exc_nmi", "fred_exc_nmi"}}}},
+     true},
 });
 
 constexpr const NamedPointEntry* find_named_point(std::string_view name) {

@@ -31,6 +31,10 @@ struct Gate {
 };
 Result<Gate> panic_gate(const KernelImage& kernel);
 
+// Where the kernel maps the local APIC's registers (xAPIC mode), as the functions tell that are given a register's
+// offset. It is a page of the fixmap, so KASLR does not move it. kUnsupported if they do not tell, or disagree.
+Result<LinkAddress> local_apic(const KernelImage& kernel);
+
 // Every store to the ICR's low half in the kernel's text (see hypervisor/ipi.h), by its encoding. kUnsupported if there
 // is none.
 struct IcrStoreSite {

@@ -1,14 +1,11 @@
 // The resolver on small kernels made here: what real ones have only in some versions, and what it must refuse.
-#include <elf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "kernels/image/synthetic_kernel.h"
+#include "kernels/points/kernel_builder.h"
 #include "kernels/points/resolver.h"
 
 namespace panicroom::kernels {
@@ -16,68 +13,9 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::KernelBuilder;
 
-constexpr LinkAddress kText{testing::kSyntheticText};
-constexpr LinkAddress kData{testing::kSyntheticData};
-constexpr std::size_t kSlot = 64;  // Bytes for each function.
-
-// Functions of one slot each, in the order in which they are added, filled up with int3.
-class KernelBuilder {
- public:
-  KernelBuilder() {
-    symbol(kText, 'T', "_text");
-    function("first_function", "\x90");
-    symbol(LinkAddress{testing::kSyntheticRodata}, 'R', "linux_banner");
-  }
-  KernelBuilder& symbol(LinkAddress at, char type, std::string name) {
-    symbols_.push_back({at.value, type, std::move(name)});
-    return *this;
-  }
-  // Where the next function will be.
-  [[nodiscard]] LinkAddress here() const { return kText + text_.size(); }
-  KernelBuilder& function(const std::string& name, const std::string& code) {
-    symbol(here(), 'T', name);
-    text_ += code + std::string(kSlot - code.size(), '\xcc');
-    return *this;
-  }
-  KernelBuilder& init_text(std::string code) {
-    init_text_ = std::move(code);
-    return *this;
-  }
-
-  [[nodiscard]] KernelImage build() const {
-    auto symbols = symbols_;
-    symbols.push_back({testing::kSyntheticInitText, 'T', "_sinittext"});
-    for (int i = 0; i < 400; ++i) {  // As many as tables need to be told from chance.
-      symbols.push_back({kText.value + 0x2000 + static_cast<std::uint64_t>(i) * 16, 't', "other_" + std::to_string(i)});
-    }
-    std::ranges::stable_sort(symbols, {}, &testing::SyntheticSymbol::address);
-    const auto bytes = [](const std::string& s) {
-      return std::vector<std::byte>(as_bytes(s).begin(), as_bytes(s).end());
-    };
-    auto rodata = bytes(std::string(testing::kSyntheticBanner) + "\n");
-    rodata.resize(256);
-    const testing::KallsymsOptions options;
-    const auto tables = testing::encode_kallsyms(symbols, testing::kSyntheticRodata + rodata.size(), options);
-    rodata.insert(rodata.end(), tables.begin(), tables.end());
-    rodata.resize(rodata.size() + 64);
-    std::string text = text_;
-    text.resize(0x4000, '\x90');
-    constexpr std::uint64_t kCode = SHF_ALLOC | SHF_EXECINSTR;
-    auto elf = testing::build_elf({{".text", kText.value, kCode, bytes(text)},
-                                   {".rodata", testing::kSyntheticRodata, SHF_ALLOC, std::move(rodata)},
-                                   {".data", kData.value, SHF_ALLOC | SHF_WRITE, std::vector<std::byte>(64)},
-                                   {".init.text", testing::kSyntheticInitText, kCode, bytes(init_text_)}});
-    auto image = KernelImage::from_file_content("synthetic", std::move(elf));
-    if (!image) throw std::runtime_error(image.error().message());
-    return *std::move(image);
-  }
-
- private:
-  std::vector<testing::SyntheticSymbol> symbols_;
-  std::string text_;
-  std::string init_text_ = "\xcc";
-};
+constexpr LinkAddress kData = KernelBuilder::kData;
 
 // `opcode` and a 32-bit displacement to `target`, for an instruction that begins at `at`.
 std::string relative(std::string_view opcode, LinkAddress at, LinkAddress target) {
@@ -143,6 +81,43 @@ TEST(SyntheticKernel, AGateThatAJumpReachesIsNone) {
   EXPECT_THAT(refusal(b.build(), "panic/gate"), HasSubstr("also reached by a jump"));
 }
 
+// An oops that is to panic goes through a gate of its own.
+TEST(SyntheticKernel, GateInCrashKexec) {
+  KernelBuilder b;
+  b.symbol(kData, 'D', "panic_cpu");
+  const LinkAddress crash_kexec = b.here();
+  b.function("crash_kexec", exchange(crash_kexec, kData) + "\x74\x00\x90");
+  const KernelImage kernel = b.build();
+  EXPECT_THAT(find(kernel, "crash_kexec/gate")->at, ElementsAre(crash_kexec + 8));
+  EXPECT_EQ(find(kernel, "crash_kexec/won")->condition, PointCondition::kZeroFlagSet);
+  EXPECT_THAT(refusal(kernel, "panic/gate"), HasSubstr("no function"));
+}
+
+// From 6.18 on the exchange is in a function of its own, which crash_kexec() calls.
+TEST(SyntheticKernel, GateInCrashKexecByPanicTryStart) {
+  KernelBuilder b;
+  b.symbol(kData, 'D', "panic_cpu");
+  const LinkAddress try_start = b.here();
+  b.function("panic_try_start", exchange(try_start, kData) + "\x0f\x94\xc0\xc3");  // sete al; ret
+  const LinkAddress crash_kexec = b.here();
+  b.function("crash_kexec", call(crash_kexec, try_start) + "\x84\xc0\xc3");
+  const KernelImage kernel = b.build();
+  EXPECT_THAT(find(kernel, "crash_kexec/gate")->at, ElementsAre(crash_kexec + 5));
+  EXPECT_EQ(find(kernel, "crash_kexec/gate")->condition, PointCondition::kAlways);
+  EXPECT_THAT(find(kernel, "crash_kexec/won")->at, ElementsAre(crash_kexec + 5));
+  EXPECT_EQ(find(kernel, "crash_kexec/won")->condition, PointCondition::kAlNonZero);
+}
+
+TEST(SyntheticKernel, NmiEntryWithAndWithoutFred) {
+  KernelBuilder b;
+  const LinkAddress idt = b.here();
+  b.function("exc_nmi", "\xc3");
+  EXPECT_THAT(find(b.build(), "nmi/entry")->at, ElementsAre(idt));
+  const LinkAddress fred = b.here();
+  b.function("fred_exc_nmi", "\xc3");
+  EXPECT_THAT(find(b.build(), "nmi/entry")->at, ElementsAre(idt, fred));
+}
+
 TEST(SyntheticKernel, UndecodableCodeIsRefused) {
   KernelBuilder b;
   b.symbol(kData, 'D', "panic_cpu");
@@ -196,9 +171,55 @@ TEST(SyntheticKernel, AmbiguousNames) {
   EXPECT_TRUE(find(kernel, "cloned.constprop.1"));
 }
 
+// mov eax, [rdi + displacement]; ret
+std::string apic_read(std::string_view displacement) { return "\x8b\x87" + std::string(displacement) + "\xc3"; }
+constexpr std::string_view kUsualApic("\x00\xd0\x5f\xff", 4);
+// With PROVIDE_OHCI1394_DMA_INIT there is one page more before it.
+constexpr std::string_view kOtherApic("\x00\xc0\x5f\xff", 4);
+
+TEST(SyntheticKernel, TheLocalApicIsWhereItsAccessorsSay) {
+  EXPECT_EQ(*local_apic(KernelBuilder().function("native_apic_mem_read", apic_read(kUsualApic)).build()),
+            LinkAddress{0xffffffffff5fd000});
+  KernelBuilder twice;
+  twice.function("native_apic_mem_read", apic_read(kOtherApic));
+  twice.function("native_apic_mem_read", "\xf3\x0f\x1e\xfa" + apic_read(kOtherApic));      // endbr64
+  twice.function("native_apic_mem_write", "\x89\xb7" + std::string(kOtherApic) + "\xc3");  // mov [rdi + ...], esi
+  EXPECT_EQ(*local_apic(twice.build()), LinkAddress{0xffffffffff5fc000});
+}
+
+TEST(SyntheticKernel, TheLocalApicIsNotGuessed) {
+  const auto why_not = [](const KernelBuilder& b) {
+    const auto at = local_apic(b.build());
+    return at ? "found" : at.error().message();
+  };
+  EXPECT_THAT(why_not(KernelBuilder()), HasSubstr("no native_apic_mem_read()"));
+  // Not in the fixmap, and not a page's beginning.
+  EXPECT_THAT(why_not(KernelBuilder().function("native_apic_mem_read", apic_read(std::string_view("\x00\xd0\0\0", 4)))),
+              HasSubstr("is not found"));
+  EXPECT_THAT(why_not(KernelBuilder().function("native_apic_mem_read", apic_read("\x10\xd0\x5f\xff"))),
+              HasSubstr("is not found"));
+  EXPECT_THAT(why_not(KernelBuilder()
+                          .function("native_apic_mem_read", apic_read(kUsualApic))
+                          .function("native_apic_mem_read", apic_read(kOtherApic))),
+              HasSubstr("say 0xffffffffff5fc000 and 0xffffffffff5fd000"));
+}
+
+TEST(SyntheticKernel, IcrStoresGoByTheLocalApicsPlace) {
+  const std::string store("\x89\x3c\x25\x00\xc3\x5f\xff", 7);
+  const auto sites_with = [&](std::string_view apic) {
+    KernelBuilder b;
+    b.function("native_apic_mem_read", apic_read(apic)).function("send", store + "\xc3");
+    return icr_stores(b.build());
+  };
+  ASSERT_TRUE(sites_with(kOtherApic));
+  EXPECT_EQ(sites_with(kOtherApic)->size(), 1U);
+  EXPECT_FALSE(sites_with(kUsualApic));
+}
+
 TEST(SyntheticKernel, IcrStoresInInitTextAreLeftOut) {
   const std::string store("\x89\x3c\x25\x00\xd3\x5f\xff", 7);
   KernelBuilder b;
+  b.function("native_apic_mem_read", apic_read(kUsualApic));
   const LinkAddress at = b.here();
   b.function("send", "\x90" + store + "\xc3");
   b.function("decoy", "\x48\xb8\x90" + store + "\xc3");  // In the immediate of a movabs.

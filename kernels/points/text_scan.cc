@@ -13,9 +13,21 @@
 namespace panicroom::kernels {
 namespace {
 
-// The SIB byte of [disp32] and kIcrLow: what every store to the ICR has, whatever its register.
-constexpr auto kIcrOperand = std::to_array<unsigned char>({0x25, 0x00, 0xd3, 0x5f, 0xff});
+// Documentation/arch/x86/x86_64/mm.rst: where the fixmap can be. Which page of it is the local APIC's depends on the
+// configuration (PROVIDE_OHCI1394_DMA_INIT and X86_VSYSCALL_EMULATION move it).
+constexpr LinkRange kFixmap{{0xffffffffff000000}, {0xffffffffff800000}};
+constexpr std::uint64_t kPageSize = 4096;
+
 constexpr auto kPauseLoop = std::to_array<unsigned char>({0xf3, 0x90, 0xeb, 0xfc});
+
+// The SIB byte of [disp32] and the address: what every store to a fixed address has, whatever its register.
+std::array<unsigned char, 5> fixed_operand(LinkAddress address) {
+  std::array<unsigned char, 5> bytes{0x25};
+  for (std::size_t i = 1; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<unsigned char>(address.value >> (8 * (i - 1)));
+  }
+  return bytes;
+}
 
 template <std::size_t N>
 Result<Places> hits(const KernelImage& kernel, const std::array<unsigned char, N>& wanted) {
@@ -46,12 +58,40 @@ Result<std::vector<Instruction>> code_around(const KernelImage& kernel, LinkAddr
 
 }  // namespace
 
+Result<LinkAddress> local_apic(const KernelImage& kernel) {
+  // Defined in a header, so there may be a copy in each file that takes their address.
+  std::set<LinkAddress> found;
+  for (const std::string_view name : {"native_apic_mem_read", "native_apic_mem_write"}) {
+    for (const Symbol& symbol : kernel.symbols().find(name)) {
+      if (!symbol.text) continue;
+      const Disassembly code = disassemble(TRY(function_body(kernel, symbol)));
+      for (const LinkAddress at : displacements(code.instructions)) {
+        if (kFixmap.contains(at) && at.value % kPageSize == 0) found.insert(at);
+      }
+    }
+  }
+  if (found.empty()) {
+    return unsupported(
+        "where {} maps the local APIC is not found: it has no native_apic_mem_read() and native_apic_mem_write(), or "
+        "they address no page of the fixmap",
+        kernel.release());
+  }
+  if (found.size() > 1) {
+    return unsupported(
+        "where {} maps the local APIC is ambiguous: native_apic_mem_read() and native_apic_mem_write() "
+        "say {} and {}",
+        kernel.release(), *found.begin(), *std::next(found.begin()));
+  }
+  return *found.begin();
+}
+
 Result<std::vector<IcrStoreSite>> icr_stores(const KernelImage& kernel) {
   std::vector<IcrStoreSite> sites;
-  const Places candidates = TRY(hits(kernel, kIcrOperand));
+  const LinkAddress icr = TRY(local_apic(kernel)) + kIcrLowOffset;
+  const Places candidates = TRY(hits(kernel, fixed_operand(icr)));
   for (const LinkAddress hit : candidates) {
     const auto code = TRY_CONTEXT("looking for the stores to the ICR", code_around(kernel, hit));
-    for (const auto& store : icr_stores_in(code)) {
+    for (const auto& store : icr_stores_in(code, icr)) {
       if (store.at < hit && hit - store.at < store.length) sites.push_back({store.at, store.value, store.length});
     }
   }

@@ -56,6 +56,8 @@ std::vector<v1::CpuPlace> places(Machine& machine, const RunningKernel& first, c
     place.set_place(fmt::format("{:#x}", registers->rip));
     std::optional<RunningKernel> kernel;
     if (after_jump) kernel = find_capture(machine, vcpu, capture);
+    // A CPU that the first kernel stopped still has that kernel's page tables, and both may be of one image.
+    if (kernel && kernel->slide() == first.slide() && capture.banner() == first.image().banner()) kernel.reset();
     if (kernel && kernel->in_text({registers->rip})) {
       place.set_where("capture");
     } else if (first.in_text({registers->rip})) {

@@ -38,9 +38,9 @@ void add_cpu(pugi::xml_node domain, const DomainSpec& spec) {
   set(topology, "sockets", std::to_string(spec.vcpus));
   set(topology, "cores", "1");
   set(topology, "threads", "1");
-  // TCG of QEMU 7.2 makes spurious double faults after cmpxchg16b. In x2APIC mode the ICR is an MSR, not memory, and so
-  // not where the IPI policy looks.
-  for (const char* feature : tcg ? std::vector<const char*>{"cx16"} : std::vector<const char*>{"x2apic"}) {
+  // In x2APIC mode the ICR is an MSR, not memory, and so not where the IPI policy looks; TCG has it from QEMU 9.0 on.
+  // TCG of QEMU 7.2 makes spurious double faults after cmpxchg16b.
+  for (const char* feature : tcg ? std::vector<const char*>{"x2apic", "cx16"} : std::vector<const char*>{"x2apic"}) {
     auto node = cpu.append_child("feature");
     set(node, "policy", "disable");
     set(node, "name", feature);

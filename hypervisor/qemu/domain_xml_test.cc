@@ -54,10 +54,12 @@ TEST(DomainXml, PinsOnlyWhenAskedTo) {
 TEST(DomainXml, EachAcceleratorHidesWhatItMust) {
   auto machine = spec();
   EXPECT_EQ(attribute(domain_xml(machine), "/domain/@type"), "qemu");
-  EXPECT_EQ(attribute(domain_xml(machine), "/domain/cpu/feature/@name"), "cx16");
+  EXPECT_EQ(attribute(domain_xml(machine), "/domain/cpu/feature[@name='cx16']/@policy"), "disable");
+  EXPECT_EQ(attribute(domain_xml(machine), "/domain/cpu/feature[@name='x2apic']/@policy"), "disable");
   machine.accelerator = Accelerator::kKvm;
   EXPECT_EQ(attribute(domain_xml(machine), "/domain/@type"), "kvm");
-  EXPECT_EQ(attribute(domain_xml(machine), "/domain/cpu/feature/@name"), "x2apic");
+  EXPECT_EQ(attribute(domain_xml(machine), "/domain/cpu/feature[@name='cx16']/@policy"), "");
+  EXPECT_EQ(attribute(domain_xml(machine), "/domain/cpu/feature[@name='x2apic']/@policy"), "disable");
 }
 
 TEST(DomainXml, AnEmptyInitramfsOrCommandLineIsLeftOut) {

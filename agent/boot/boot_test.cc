@@ -40,7 +40,7 @@ class AgentInGuest : public testing::Test {
   }
 
   Guest boot() {
-    auto capture = capture_initramfs();
+    auto capture = capture_initramfs({});
     EXPECT_TRUE(capture) << capture.error().message();
     content_.capture_initrd = *capture;
     auto first = first_initramfs(content_);

@@ -11,6 +11,7 @@
 
 #include "agent/guest/pseudo_files.h"
 #include "agent/protocol/config.h"
+#include "agent/protocol/sample_plan.h"
 #include "agent/vmcore/block_reader.h"
 #include "agent/vmcore/judge.h"
 #include "base/file.h"
@@ -56,6 +57,24 @@ class FindingsSender : public vmcore::Findings {
     out.set_actual(printable(check.actual));
     channel_.send(std::move(message));
   }
+
+  void load(const vmcore::LoadSegment& segment) override {
+    v1::Message message;
+    message.mutable_load()->set_physical_address(segment.physical_address.value);
+    message.mutable_load()->set_virtual_address(segment.virtual_address.value);
+    message.mutable_load()->set_bytes(segment.file_bytes);
+    channel_.send(std::move(message));
+    ++loads_;
+  }
+
+  void sample(const vmcore::Sample& sample) override {
+    v1::Message message;
+    *message.mutable_sample() = to_message(sample);
+    message.mutable_sample()->set_unreadable(printable(sample.unreadable));
+    channel_.send(std::move(message));
+  }
+
+  [[nodiscard]] std::uint32_t loads() const { return loads_; }
 
   void prstatus(std::size_t index, const vmcore::Prstatus& status) override {
     using enum vmcore::Register;
@@ -137,16 +156,33 @@ class FindingsSender : public vmcore::Findings {
   }
 
   Channel& channel_;
+  std::uint32_t loads_ = 0;
 };
 
-std::optional<std::uint32_t> cpus_parameter() {
+// The value of a parameter on this kernel's command line: "panicroom.cpus=" gives what stands behind it.
+std::optional<std::string> parameter(std::string_view name) {
   const auto line = read_small_file("/proc/cmdline");
   if (!line) return std::nullopt;
-  const std::size_t at = line->rfind(kCpusParameter);
+  const std::size_t at = line->rfind(name);
   if (at == std::string::npos) return std::nullopt;
+  const std::size_t begin = at + name.size();
+  return line->substr(begin, line->find_first_of(" \n", begin) - begin);
+}
+
+std::optional<std::uint32_t> cpus_parameter() {
+  const auto text = parameter(kCpusParameter);
+  if (!text) return std::nullopt;
   std::uint32_t cpus = 0;
-  std::from_chars(line->data() + at + kCpusParameter.size(), line->data() + line->size(), cpus);
+  std::from_chars(text->data(), text->data() + text->size(), cpus);
   return cpus;
+}
+
+Outcome<vmcore::SamplePlan> read_sample_plan() {
+  const auto bytes = read_file(std::string(kSamplePlanPath));
+  if (!bytes) return failure(v1::Failed::STAGE_CONFIG, 0, bytes.error().message());
+  auto plan = decode_sample_plan(*bytes);
+  if (!plan) return failure(v1::Failed::STAGE_CONFIG, 0, plan.error().message());
+  return *std::move(plan);
 }
 
 }  // namespace
@@ -174,6 +210,10 @@ Outcome<> run_capture_kernel(Channel& channel) {
   FindingsSender findings(channel);
   vmcore::JudgeOptions options;
   options.expected_cpus = expected_cpus();
+  auto samples = read_sample_plan();
+  if (!samples) return tl::unexpected(samples.error());
+  options.samples = *std::move(samples);
+  options.workload_pages = parse_pages(parameter(kPagesParameter).value_or(""));
   const vmcore::Verdict verdict = vmcore::judge(vmcore::BlockReader(file), options, findings);
 
   v1::Message message;
@@ -185,6 +225,8 @@ Outcome<> run_capture_kernel(Channel& channel) {
   judged.set_load_bytes(verdict.load_bytes);
   judged.set_log_records(static_cast<std::uint32_t>(verdict.log_records));
   judged.set_log_records_unreadable(static_cast<std::uint32_t>(verdict.log_records_unreadable));
+  judged.set_loads(findings.loads());
+  judged.set_samples(static_cast<std::uint32_t>(verdict.samples));
   channel.send(std::move(message));
   return {};
 }

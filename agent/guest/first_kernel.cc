@@ -14,6 +14,7 @@
 #include "agent/guest/tsc_frequency.h"
 #include "agent/guest/workload_loops.h"
 #include "agent/protocol/config.h"
+#include "agent/protocol/sample_plan.h"
 #include "base/file.h"
 
 namespace panicroom::agent {
@@ -69,7 +70,7 @@ std::string_view what_mends(int error) {
 }
 
 // The size of the crash memory.
-Outcome<std::uint64_t> load_capture_kernel(const Config& config) {
+Outcome<std::uint64_t> load_capture_kernel(const Config& config, const std::vector<Gpa>& workload_pages) {
   const auto crash_size = read_kexec_number("crash_size");
   if (!crash_size) {
     return failure(v1::Failed::STAGE_KEXEC_MISSING, 0,
@@ -89,7 +90,8 @@ Outcome<std::uint64_t> load_capture_kernel(const Config& config) {
   const UniqueFd initrd(open(initrd_path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!initrd) return failure(v1::Failed::STAGE_CONFIG, errno, initrd_path + " is not in the initramfs");
 
-  std::string command_line = fmt::format("{} {}{}", config.capture_command_line, kCpusParameter, online_cpus());
+  std::string command_line = fmt::format("{} {}{} {}{}", config.capture_command_line, kCpusParameter, online_cpus(),
+                                         kPagesParameter, format_pages(workload_pages));
   // So that the capture kernel need not measure again what this one has measured.
   if (const auto khz = detected_tsc_khz(kernel_log())) command_line += fmt::format(" tsc_early_khz={}", *khz);
   if (syscall(SYS_kexec_file_load, kernel.get(), initrd.get(), command_line.size() + 1, command_line.c_str(),
@@ -117,14 +119,17 @@ Outcome<std::uint64_t> load_capture_kernel(const Config& config) {
 Failure run_first_kernel(Channel& channel) {
   const auto config = read_config();
   if (!config) return config.error();
-  const auto crash_size = load_capture_kernel(*config);
-  if (!crash_size) return crash_size.error();
   WorkloadProcesses workloads;
-  if (const auto started = workloads.start(config->workloads, channel); !started) return started.error();
+  if (const auto prepared = workloads.prepare(config->workloads); !prepared) return prepared.error();
+  const auto workload_pages = workloads.pages();
+  const auto crash_size = load_capture_kernel(*config, workload_pages);
+  if (!crash_size) return crash_size.error();
+  if (const auto started = workloads.start(channel); !started) return started.error();
 
   v1::Message message;
   message.mutable_armed()->set_crash_size(*crash_size);
   message.mutable_armed()->set_workloads(static_cast<std::uint32_t>(config->workloads.size()));
+  for (const Gpa page : workload_pages) message.mutable_armed()->add_workload_pages(page.value);
   channel.send(std::move(message));
   while (true) {
     v1::Message beat;

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "agent/guest/pseudo_files.h"
+#include "base/file.h"
 
 namespace panicroom::agent {
 namespace {
@@ -53,7 +54,7 @@ void WorkloadProcesses::run(const PinnedWorkload& pinned, Progress& progress) {
     case WorkloadKind::kIdle:
       while (true) {
         sleep_for(10'000'000);
-        ++progress.passes;
+        progress.pass(pinned.cpu);
       }
     case WorkloadKind::kSyscalls: {
       const long number = workload_syscall(pinned.cpu);
@@ -61,7 +62,7 @@ void WorkloadProcesses::run(const PinnedWorkload& pinned, Progress& progress) {
         // Some passes and a pause: a breakpoint is hit within a millisecond, and the host's CPU is left in peace.
         for (int i = 0; i < 16; ++i) {
           syscall(number, 0, 0, 0, 0, 0, 0);
-          ++progress.passes;
+          progress.pass(pinned.cpu);
         }
         sleep_for(1'000'000);
       }
@@ -75,7 +76,7 @@ void WorkloadProcesses::run(const PinnedWorkload& pinned, Progress& progress) {
         const int length = std::snprintf(line, sizeof(line), "<11>panicroom: workload kmsg on cpu%u, line %llu\n",
                                          index(pinned.cpu), static_cast<unsigned long long>(progress.passes));
         if (write(fd, line, static_cast<std::size_t>(length)) < 0) give_up();
-        ++progress.passes;
+        progress.pass(pinned.cpu);
         sleep_for(20'000'000);
       }
     }
@@ -84,32 +85,61 @@ void WorkloadProcesses::run(const PinnedWorkload& pinned, Progress& progress) {
   __builtin_unreachable();
 }
 
-Outcome<> WorkloadProcesses::start(const std::vector<PinnedWorkload>& workloads, Channel& channel) {
-  const auto fail = [](const Process& process, int error, std::string_view what) {
-    return failure(v1::Failed::STAGE_WORKLOAD, error,
-                   fmt::format("workload {} on cpu{}: {}", process.pinned.workload->name, process.pinned.cpu, what));
-  };
-  write_small_file("/proc/sys/kernel/printk_devkmsg",
-                   "on\n");  // No rate limit for kmsg; refused where the command line says.
+Failure WorkloadProcesses::fail(const Process& process, int error, std::string_view what) {
+  return Failure{v1::Failed::STAGE_WORKLOAD, error,
+                 fmt::format("workload {} on cpu{}: {}", process.pinned.workload->name, process.pinned.cpu, what)};
+}
 
+Outcome<> WorkloadProcesses::prepare(const std::vector<PinnedWorkload>& workloads) {
+  // A locked page is not swapped out, and with this not moved either.
+  write_small_file("/proc/sys/vm/compact_unevictable_allowed", "0\n");
   for (const PinnedWorkload& pinned : workloads) {
     Process& process = processes_.emplace_back(Process{pinned});
     void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) return fail(process, errno, "out of memory: give the machine more");
+    if (shared == MAP_FAILED) return tl::unexpected(fail(process, errno, "out of memory: give the machine more"));
     process.progress = new (shared) Progress{};
+    mlock(shared, sizeof(Progress));
+  }
+  return {};
+}
+
+// Documentation/admin-guide/mm/pagemap.rst: 64 bits for each virtual page, of which bit 63 says that the page is
+// present and bits 0 to 54 are its frame number.
+std::vector<Gpa> WorkloadProcesses::pages() const {
+  std::vector<Gpa> pages;
+  const UniqueFd map(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  if (!map) return {};
+  for (const Process& process : processes_) {
+    std::uint64_t entry = 0;
+    const auto at = static_cast<off_t>(reinterpret_cast<std::uintptr_t>(process.progress) / vmcore::kPageBytes * 8);
+    if (pread(map.get(), &entry, sizeof(entry), at) != sizeof(entry)) return {};
+    const std::uint64_t frame = entry & ((std::uint64_t{1} << 55) - 1);
+    if ((entry >> 63) == 0 || frame == 0) return {};
+    pages.push_back({frame * vmcore::kPageBytes});
+  }
+  return pages;
+}
+
+Outcome<> WorkloadProcesses::start(Channel& channel) {
+  write_small_file("/proc/sys/kernel/printk_devkmsg",
+                   "on\n");  // No rate limit for kmsg; refused where the command line says.
+
+  for (Process& process : processes_) {
     process.pid = fork();
-    if (process.pid < 0) return fail(process, errno, fmt::format("fork: {}", std::strerror(errno)));
-    if (process.pid == 0) run(pinned, *process.progress);
+    if (process.pid < 0) return tl::unexpected(fail(process, errno, fmt::format("fork: {}", std::strerror(errno))));
+    if (process.pid == 0) run(process.pinned, *process.progress);
   }
   for (Process& process : processes_) {
     for (int polls = 0; process.progress->passes < kPassesUntilReady; ++polls) {
       reap();
       if (process.ended) {
         const int error = process.progress->error_number;
-        if (error == EINVAL) return fail(process, error, "that CPU is not online: see machine.vcpus in the scenario");
-        return fail(process, error, fmt::format("it ended at once: {}", std::strerror(error)));
+        if (error == EINVAL)
+          return tl::unexpected(fail(process, error, "that CPU is not online: see machine.vcpus in the scenario"));
+        return tl::unexpected(fail(process, error, fmt::format("it ended at once: {}", std::strerror(error))));
       }
-      if (polls == kPollsUntilGivenUp) return fail(process, 0, "it has not passed its point within 60 s");
+      if (polls == kPollsUntilGivenUp)
+        return tl::unexpected(fail(process, 0, "it has not passed its point within 60 s"));
       sleep_for(kPollNanoseconds);
     }
     v1::Message message;

@@ -10,22 +10,39 @@
 
 #include "agent/guest/channel.h"
 #include "agent/protocol/config.h"
+#include "agent/vmcore/samples.h"
 
 namespace panicroom::agent {
 
 class WorkloadProcesses {
  public:
-  // Starts them all, and returns when each has passed its point a few times; sends WorkloadReady for each.
-  Outcome<> start(const std::vector<PinnedWorkload>& workloads, Channel& channel);
+  // Gets each its page, which then stays where it is in physical memory.
+  Outcome<> prepare(const std::vector<PinnedWorkload>& workloads);
+  // Where the pages are; empty if the kernel does not tell (no CONFIG_PROC_PAGE_MONITOR).
+  [[nodiscard]] std::vector<Gpa> pages() const;
+  // Starts all that were prepared, and returns when each has passed its point a few times; sends WorkloadReady for
+  // each.
+  Outcome<> start(Channel& channel);
   // The passes so far, and who has ended.
   void fill(v1::Heartbeat& heartbeat);
 
  private:
-  // Shared with the process.
+  // A page, shared with the process. What it holds after each pass is known: vmcore::pattern_word().
   struct Progress {
     std::atomic<std::uint64_t> passes;
     std::atomic<int> error_number;
+    std::uint32_t reserved;
+    std::uint64_t more[vmcore::kPatternWords - 2];
+
+    // One more pass of the workload on `cpu`.
+    void pass(VcpuId cpu) {
+      const std::uint64_t next = passes.load(std::memory_order_relaxed) + 1;
+      const std::size_t slot = vmcore::pattern_slot(next) - 2;
+      __atomic_store_n(&more[slot], vmcore::pattern_word(cpu, next), __ATOMIC_RELAXED);
+      passes.store(next, std::memory_order_release);
+    }
   };
+  static_assert(sizeof(Progress) == vmcore::kPageBytes);
   struct Process {
     PinnedWorkload pinned;
     pid_t pid = 0;
@@ -33,6 +50,7 @@ class WorkloadProcesses {
     Progress* progress = nullptr;
   };
 
+  static Failure fail(const Process& process, int error, std::string_view what);
   [[noreturn]] static void run(const PinnedWorkload& pinned, Progress& progress);
   void reap();
 

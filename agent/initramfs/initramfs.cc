@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "agent/initramfs/newc_archive.h"
+#include "agent/protocol/sample_plan.h"
 
 extern "C" {
 // agent_binary.S
@@ -26,9 +27,11 @@ Result<> add_system(NewcArchive& archive) {
 
 Bytes agent_binary() { return {panicroom_agent_binary_begin, panicroom_agent_binary_end}; }
 
-Result<std::vector<std::byte>> capture_initramfs() {
+Result<std::vector<std::byte>> capture_initramfs(const vmcore::SamplePlan& samples) {
   NewcArchive archive;
   TRY(add_system(archive));
+  TRY(archive.add_directory("/etc"));
+  TRY(archive.add_file(kSamplePlanPath, 0644, encode_sample_plan(samples)));
   return archive.finish();
 }
 

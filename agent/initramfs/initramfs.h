@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/protocol/config.h"
+#include "agent/vmcore/samples.h"
 #include "base/bytes.h"
 #include "base/result.h"
 
@@ -14,8 +15,8 @@ namespace panicroom::agent {
 // The agent's binary, which is a part of this library. Lives for ever.
 Bytes agent_binary();
 
-// For the capture kernel: the agent as /init, and what it mounts on.
-Result<std::vector<std::byte>> capture_initramfs();
+// For the capture kernel: the agent as /init, what it mounts on, and which memory it is to compare.
+Result<std::vector<std::byte>> capture_initramfs(const vmcore::SamplePlan& samples);
 
 struct FirstInitramfs {
   Config config;

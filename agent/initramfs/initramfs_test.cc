@@ -50,7 +50,7 @@ TEST(AgentBinary, IsAStaticX86Executable) {
 }
 
 TEST(Initramfs, CaptureHasInitAndConsoleAndMountPoints) {
-  const auto image = capture_initramfs();
+  const auto image = capture_initramfs({});
   ASSERT_TRUE(image) << image.error().message();
   EXPECT_EQ(as_text(*image).substr(0, 6), "070701");
   const auto members = unpack(*image);
@@ -83,9 +83,9 @@ TEST(Initramfs, FirstHasTheCaptureKernelAndTheConfiguration) {
 }
 
 TEST(Initramfs, IsTheSameEveryTime) {
-  const auto image = capture_initramfs();
+  const auto image = capture_initramfs({});
   ASSERT_TRUE(image);
-  EXPECT_EQ(*image, *capture_initramfs());
+  EXPECT_EQ(*image, *capture_initramfs({}));
   for (const auto& [name, member] : unpack(*image)) EXPECT_EQ(member.modified, 0) << name;
 }
 

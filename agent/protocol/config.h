@@ -18,6 +18,8 @@ inline constexpr std::string_view kCaptureKernelPath = "/capture/kernel";
 inline constexpr std::string_view kCaptureInitrdPath = "/capture/initrd";
 // The agent adds this, and the number of CPUs that are online, to the capture kernel's command line.
 inline constexpr std::string_view kCpusParameter = "panicroom.cpus=";
+// And this, with the page frame numbers of the workloads' pages: hexadecimal, with commas between them.
+inline constexpr std::string_view kPagesParameter = "panicroom.pages=";
 
 // COMMAND_LINE_SIZE of x86 is 2048 with the terminating zero; elfcorehdr= and kCpusParameter need some of it.
 inline constexpr std::size_t kMaxCaptureCommandLine = 1900;

@@ -10,8 +10,7 @@
 namespace panicroom::vmcore {
 namespace {
 
-// __START_KERNEL_map and the most that KASLR and the image can cover above it (KERNEL_IMAGE_SIZE, 1 GiB).
-constexpr Gva kKernelTextMapping{0xffffffff80000000};
+// The most that KASLR and the image can cover above kKernelTextMapping (KERNEL_IMAGE_SIZE, 1 GiB).
 constexpr std::uint64_t kKernelTextMappingBytes = 1ULL << 30;
 
 constexpr std::uint64_t align4(std::uint64_t value) { return (value + 3) & ~std::uint64_t{3}; }

@@ -19,6 +19,9 @@
 
 namespace panicroom::vmcore {
 
+// __START_KERNEL_map: where x86-64 maps the kernel's image, at phys_base in physical memory.
+inline constexpr Gva kKernelTextMapping{0xffffffff80000000};
+
 // Where the bytes come from: /proc/vmcore, a file, a buffer in a test.
 class Reader {
  public:

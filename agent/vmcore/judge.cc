@@ -12,7 +12,35 @@
 namespace panicroom::vmcore {
 namespace {
 
-constexpr std::uint64_t kPageBytes = 4096;
+// The dead kernel's memory as the vmcore has it.
+class CoreMemory : public Memory {
+ public:
+  CoreMemory(const ElfCore& core, std::optional<Gpa> top_table, unsigned levels)
+      : core_(core), top_table_(top_table), levels_(levels) {}
+
+  // Stacks may lie in vmalloc's space, which no PT_LOAD's virtual address covers.
+  Result<> read_virtual(Gva at, std::span<std::byte> out) override {
+    auto direct = core_.read_virtual(at, out);
+    if (direct || !top_table_) return direct;
+    while (!out.empty()) {
+      const auto walk = TRY(walk_page_tables(*top_table_, levels_, at, [this](Gpa table, std::span<std::byte> entry) {
+        return core_.read_physical(table, entry);
+      }));
+      if (!walk.target) return invalid_input("the dead kernel's page tables have nothing at {}", at);
+      const std::size_t part = std::min<std::size_t>(out.size(), kPageBytes - at.value % kPageBytes);
+      TRY(core_.read_physical(*walk.target, out.first(part)));
+      at = at + part;
+      out = out.subspan(part);
+    }
+    return {};
+  }
+  Result<> read_physical(Gpa at, std::span<std::byte> out) override { return core_.read_physical(at, out); }
+
+ private:
+  const ElfCore& core_;
+  std::optional<Gpa> top_table_;
+  unsigned levels_;
+};
 
 class Judge {
  public:
@@ -32,6 +60,7 @@ class Judge {
           damage.empty() ? fmt::format("{} notes", notes.size()) : damage);
     check_prstatus(notes);
     check_vmcoreinfo(*core, notes);
+    take_samples_of(*core);
     return verdict_;
   }
 
@@ -46,6 +75,7 @@ class Judge {
     std::size_t bad = 0;
     for (std::size_t i = 0; i < core.loads().size(); ++i) {
       const LoadSegment& load = core.loads()[i];
+      if (i < kMaxLoads) findings_.load(load);
       verdict_.load_bytes += std::min(load.file_bytes, std::numeric_limits<std::uint64_t>::max() - verdict_.load_bytes);
       if (const auto read = read_both_ends(load); !read) {
         if (bad++ == 0)
@@ -73,7 +103,10 @@ class Judge {
     std::size_t malformed = 0;
     const std::vector<Prstatus> found = find_prstatus(notes, malformed);
     for (std::size_t i = 0; i < found.size(); ++i) {
-      if (found[i].has_registers()) ++verdict_.cpus_with_registers;
+      if (found[i].has_registers()) {
+        ++verdict_.cpus_with_registers;
+        context_.stack_pointers.push_back(found[i][Register::kRsp]);
+      }
       findings_.prstatus(i, found[i]);
     }
     const std::size_t expected = options_.expected_cpus;
@@ -97,7 +130,14 @@ class Judge {
           release ? fmt::format("OSRELEASE={}", *release)
           : text  ? "no OSRELEASE in it"
                   : "no such note");
-    core.set_phys_base(info.number("phys_base").value_or(0));
+    const std::int64_t phys_base = info.number("phys_base").value_or(0);
+    core.set_phys_base(phys_base);
+    context_.slide = info.kernel_offset().value_or(KaslrSlide{});
+    context_.paging_levels = info.number("pgtable_l5_enabled").value_or(0) == 1 ? 5 : 4;
+    if (const auto& tables = options_.samples.page_tables) {
+      const std::uint64_t above = (*tables + context_.slide) - kKernelTextMapping;
+      context_.top_table = Gpa{above + static_cast<std::uint64_t>(phys_base)};
+    }
 
     const auto log = read_printk_log(core, info, options_.max_log_bytes);
     if (log) {
@@ -111,9 +151,19 @@ class Judge {
               : log.error().message());
   }
 
+  void take_samples_of(const ElfCore& core) {
+    context_.workload_pages = options_.workload_pages;
+    CoreMemory memory(core, context_.top_table, context_.paging_levels);
+    take_samples(options_.samples, context_, memory, [this](const Sample& sample) {
+      ++verdict_.samples;
+      findings_.sample(sample);
+    });
+  }
+
   const Reader& reader_;
   const JudgeOptions& options_;
   Findings& findings_;
+  SampleContext context_;
   Verdict verdict_;
 };
 

@@ -12,6 +12,7 @@
 #include "agent/vmcore/elf_core.h"
 #include "agent/vmcore/printk_log.h"
 #include "agent/vmcore/prstatus.h"
+#include "agent/vmcore/samples.h"
 
 namespace panicroom::vmcore {
 
@@ -37,6 +38,7 @@ struct Verdict {
   std::uint64_t load_bytes = 0;  // Sum of p_filesz of the PT_LOADs; saturates.
   std::size_t log_records = 0;
   std::size_t log_records_unreadable = 0;
+  std::size_t samples = 0;
 };
 
 // Told of each thing as soon as it is known, so that a capture kernel that dies half-way has not died in vain.
@@ -44,16 +46,24 @@ class Findings {
  public:
   virtual ~Findings() = default;
   virtual void check(const Check& check) = 0;
+  // Each PT_LOAD, in the order of the program headers; at most kMaxLoads.
+  virtual void load(const LoadSegment& segment) = 0;
   // Also one without registers. `index`: the place among the NT_PRSTATUS notes.
   virtual void prstatus(std::size_t index, const Prstatus& status) = 0;
   virtual void vmcoreinfo(std::string_view text) = 0;
   virtual void dead_log(const PrintkLog& log) = 0;
+  virtual void sample(const Sample& sample) = 0;
 };
+
+// More than any machine has ranges of memory.
+inline constexpr std::size_t kMaxLoads = 1024;
 
 struct JudgeOptions {
   // CPUs that ought to have saved registers; 0: not known, at least one is expected.
   std::size_t expected_cpus = 0;
   std::size_t max_log_bytes = 256UL * 1024;
+  SamplePlan samples;
+  std::vector<Gpa> workload_pages;
 };
 
 Verdict judge(const Reader& reader, const JudgeOptions& options, Findings& findings);

@@ -25,6 +25,8 @@ struct Collected : Findings {
     EXPECT_EQ(index, cpus.size());
     cpus.push_back(status);
   }
+  void load(const LoadSegment& segment) override { loads.push_back(segment); }
+  void sample(const Sample& sample) override { samples.push_back(sample); }
   void vmcoreinfo(std::string_view text) override { info = text; }
   void dead_log(const PrintkLog& one) override { log = one; }
 
@@ -38,6 +40,8 @@ struct Collected : Findings {
 
   std::map<std::string, Check> checks;
   std::vector<Prstatus> cpus;
+  std::vector<LoadSegment> loads;
+  std::vector<Sample> samples;
   std::string info;
   PrintkLog log;
 };
@@ -75,6 +79,35 @@ TEST(Judge, AGoodDumpPassesEverything) {
   EXPECT_EQ(found.cpus[1][Register::kGs], 2026u);
   EXPECT_THAT(found.info, HasSubstr("OSRELEASE=6.1.0-test\n"));
   EXPECT_EQ(found.log.text, "[    0.000000] Linux version 6.1\n[    1.234567] Kernel panic - not syncing: first\n");
+}
+
+TEST(Judge, MemoryIsSampledAsPlanned) {
+  const auto plan = SyntheticVmcore::sample_plan();
+  const JudgeOptions options{
+      .expected_cpus = 2, .samples = plan, .workload_pages = {{SyntheticVmcore::kKernelPhysical + 0x1000}}};
+  const auto [verdict, found] = judged(SyntheticVmcore(), options);
+  ASSERT_EQ(found.loads.size(), 1u);
+  EXPECT_EQ(found.loads[0].physical_address, Gpa{SyntheticVmcore::kKernelPhysical});
+  ASSERT_EQ(found.samples.size(), 6u);
+  EXPECT_EQ(verdict.samples, 6u);
+  const auto& [text, data, log, inside, outside, workload] = std::tie(
+      found.samples[0], found.samples[1], found.samples[2], found.samples[3], found.samples[4], found.samples[5]);
+  EXPECT_EQ(text.address, SyntheticVmcore::kKernelVirtual);
+  EXPECT_EQ(text.blocks.size(), kPageBytes / kBlockBytes);
+  EXPECT_EQ(log.kind, SampleKind::kLogBuffer);
+  EXPECT_EQ(log.blocks, data.blocks) << "the log's text is the second page";
+  EXPECT_EQ(inside.blocks, text.blocks) << "the same page by its physical address";
+  EXPECT_THAT(outside.unreadable, HasSubstr("no PT_LOAD"));
+  EXPECT_EQ(workload.blocks, data.blocks);
+
+  // One bit of one page.
+  auto file = SyntheticVmcore().build();
+  file[file.size() - 1] ^= std::byte{0x10};
+  const auto changed = judged(Bytes(file), options).found.samples;
+  EXPECT_EQ(changed[0].blocks, text.blocks);
+  EXPECT_NE(changed[1].blocks.back(), data.blocks.back());
+  EXPECT_EQ(std::vector(changed[1].blocks.begin(), changed[1].blocks.end() - 1),
+            std::vector(data.blocks.begin(), data.blocks.end() - 1));
 }
 
 TEST(Judge, KernelMemoryIsFoundByPhysBaseToo) {

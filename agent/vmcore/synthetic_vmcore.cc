@@ -10,6 +10,8 @@ namespace {
 
 // Layout of the fake kernel's data, as offsets into its one PT_LOAD. The structures are like 6.1's.
 constexpr std::size_t kPrbPointer = 0x10;
+constexpr std::size_t kLogPointer = 0x18;
+constexpr std::size_t kLogLength = 0x20;
 constexpr std::size_t kRing = 0x100;
 constexpr std::size_t kDescs = 0x400;
 constexpr std::size_t kInfos = 0x800;
@@ -42,6 +44,8 @@ std::vector<std::byte> fake_kernel(const SyntheticVmcore& options) {
   const std::uint64_t count = 1ULL << SyntheticVmcore::kCountBits;
   const std::uint64_t ring = 1ULL << SyntheticVmcore::kSizeBits;
   put(memory, kPrbPointer, base + kRing);
+  put(memory, kLogPointer, base + kText);
+  put(memory, kLogLength, std::uint32_t{kLoadBytes - kText});
   put(memory, kRing + 0, SyntheticVmcore::kCountBits);
   put(memory, kRing + 8, base + kDescs);
   put(memory, kRing + 16, base + kInfos);
@@ -122,6 +126,14 @@ Result<> BufferReader::read_at(std::uint64_t offset, std::span<std::byte> out) c
   if (!part) return invalid_input("the file ends before {:#x}", offset + out.size());
   std::ranges::copy(*part, out.begin());
   return {};
+}
+
+SamplePlan SyntheticVmcore::sample_plan() {
+  constexpr LinkAddress kLinked{kKernelVirtual - 0x1d000000};  // KERNELOFFSET, above.
+  return {.kernel_pages = {kLinked, kLinked + kText},
+          .physical_pages = {{kKernelPhysical}, {kKernelPhysical - kPageBytes}},
+          .log_buffer = SamplePlan::Buffer{kLinked + kLogPointer, kLinked + kLogLength},
+          .page_tables = std::nullopt};
 }
 
 std::vector<std::byte> SyntheticVmcore::build() const {

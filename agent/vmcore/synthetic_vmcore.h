@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/vmcore/elf_core.h"
+#include "agent/vmcore/samples.h"
 
 namespace panicroom::vmcore {
 
@@ -45,6 +46,8 @@ struct SyntheticVmcore {
   std::uint64_t first_id = 5;  // Of the oldest record.
 
   [[nodiscard]] std::vector<std::byte> build() const;
+  // Both pages of the fake kernel, its log buffer, and by physical addresses its first page and one that is not there.
+  static SamplePlan sample_plan();
 };
 
 }  // namespace panicroom::vmcore

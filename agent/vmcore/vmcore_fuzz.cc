@@ -19,6 +19,12 @@ constexpr std::size_t kMaxLogBytes = 4096;
 
 // Holds the judge to its header's word.
 struct Witness : Findings {
+  void load(const LoadSegment&) override { require(++loads <= kMaxLoads); }
+  void sample(const Sample& sample) override {
+    require(sample.blocks.empty() != sample.unreadable.empty());
+    require(sample.blocks.size() <= kPageBytes / kBlockBytes);
+    ++samples;
+  }
   void check(const Check& check) override {
     require(names.insert(check.name).second);
     require(!check.expected.empty() && !check.actual.empty());
@@ -39,12 +45,19 @@ struct Witness : Findings {
   std::size_t failed = 0;
   std::size_t cpus = 0;
   std::size_t with_registers = 0;
+  std::size_t loads = 0;
+  std::size_t samples = 0;
 };
 
 void judge_bytes(Bytes file) {
   const BufferReader reader(file);
   Witness witness;
-  const Verdict verdict = judge(reader, {.expected_cpus = 2, .max_log_bytes = kMaxLogBytes}, witness);
+  const JudgeOptions options{.expected_cpus = 2,
+                             .max_log_bytes = kMaxLogBytes,
+                             .samples = SyntheticVmcore::sample_plan(),
+                             .workload_pages = {{SyntheticVmcore::kKernelPhysical}}};
+  const Verdict verdict = judge(reader, options, witness);
+  require(verdict.samples == witness.samples);
   require(verdict.checks_passed == witness.passed && verdict.checks_failed == witness.failed);
   require(verdict.cpus_with_registers == witness.with_registers);
   require(witness.passed + witness.failed == 6 || (witness.passed == 0 && witness.failed == 1));

@@ -62,6 +62,13 @@ std::string describe_kind(const Message& message) {
       return fmt::format("judged: {} checks passed, {} failed, {} CPUs with registers",
                          message.judged().checks_passed(), message.judged().checks_failed(),
                          message.judged().cpus_with_registers());
+    case Message::kLoad:
+      return fmt::format("PT_LOAD {:#x} at {:#x}, {} bytes", message.load().physical_address(),
+                         message.load().virtual_address(), message.load().bytes());
+    case Message::kSample:
+      return fmt::format("sample of kind {} at {:#x}, {} bytes{}{}", message.sample().kind(),
+                         message.sample().address(), message.sample().bytes(),
+                         message.sample().unreadable().empty() ? "" : ": ", escaped(message.sample().unreadable()));
     case Message::KIND_NOT_SET:
       break;
   }

@@ -57,6 +57,10 @@ class Trial {
   void on_first_kernels_message(const agent::v1::Message& message);
   void on_capture_entered();
   void on_reset(std::string_view how);
+  // What was seen of it, to be put behind "the machine was reset".
+  [[nodiscard]] std::string cause_of_reset();
+  // Also to be put behind a sentence; empty if nothing is known.
+  [[nodiscard]] std::string why_not_dumped() const;
   Result<> on_deadline();
   Result<> on_jump();
   Result<> check_capture_image();
@@ -71,6 +75,9 @@ class Trial {
   void decide_with_places(Outcome outcome, std::string detail);
   Result<> settle();
   void take_places();
+  // To be put behind a sentence; empty if nobody is. An NMI handler ends with IRET, and until then the CPU takes no
+  // other NMI (SDM Vol. 3A, 6.7.1).
+  std::string who_is_in_an_nmi();
 
   const TrialSetup& setup_;
   Machine& machine_;
@@ -104,6 +111,16 @@ void Trial::take_places() {
   }
 }
 
+std::string Trial::who_is_in_an_nmi() {
+  std::string text;
+  for (const auto& place : journal_.run().places()) {
+    const auto entered = [](const std::string& caller) { return caller.starts_with("asm_exc_nmi"); };
+    if (std::ranges::none_of(place.backtrace(), entered)) continue;
+    text += fmt::format("; CPU {} is in an NMI handler, so that further NMIs are blocked", place.cpu());
+  }
+  return text;
+}
+
 void Trial::decide_with_places(Outcome outcome, std::string detail) {
   if (!unsettled_) unsettled_.emplace(outcome, std::move(detail));
 }
@@ -113,7 +130,8 @@ Result<> Trial::settle() {
   TRY(stop());
   if (decided_) return {};  // What came while it was being stopped has decided otherwise.
   take_places();
-  decide(unsettled_->first, std::move(unsettled_->second));
+  const bool stands_still = unsettled_->first == Outcome::kHung || unsettled_->first == Outcome::kCaptureFailed;
+  decide(unsettled_->first, unsettled_->second + (stands_still ? who_is_in_an_nmi() : ""));
   return {};
 }
 
@@ -183,8 +201,7 @@ Result<> Trial::clean_up() {
 
 Clock::time_point Trial::next_deadline() const {
   Clock::time_point next = limit_;
-  if (observer_.crashing() && !observer_.jumped())
-    next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
+  if (observer_.crashing()) next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
   if (const auto window = timeline_.next_deadline()) next = std::min(next, *window);
   return next;
 }
@@ -210,6 +227,7 @@ Result<> Trial::on_breakpoint(const hypervisor::BreakpointHit& hit) {
   }
   last_heard_ = Clock::now();
   if (hit.id == gate_) return override_gate(hit, registers);
+  if (!observer_.crashing()) observer_.remember(hit.vcpu, registers, "a step of the timeline");
   if (!TRY(timeline_.on_breakpoint(hit, registers))) {
     const bool reset_had_begun = observer_.reset_begun();
     TRY(observer_.on_breakpoint(hit, registers));
@@ -235,7 +253,9 @@ Result<> Trial::on_jump() {
   for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) {
     const VcpuId vcpu{cpu};
     const auto& truth = observer_.truth();
-    if (vcpu != truth.owner && !truth.stopped.contains(vcpu)) journal_.stage("not-stopped", vcpu);
+    const auto known = truth.cpus.find(vcpu);
+    const bool stopped = known != truth.cpus.end() && known->second.stopped_at;
+    if (vcpu != truth.owner && !stopped) journal_.stage("not-stopped", vcpu);
   }
   // From here on other code runs at other addresses: every breakpoint would be a trap for the innocent.
   TRY(timeline_.disarm());
@@ -245,6 +265,8 @@ Result<> Trial::on_jump() {
   TRY(check_capture_image());
   if (watching_ipis_) TRY(machine_.unwatch_ipis());
   watching_ipis_ = false;
+  TRY(observer_.record_memory(setup_.memory));
+  journal_.stage("memory-sampled");
   capture_console_.begin();
   last_heard_ = Clock::now();
   return {};
@@ -282,7 +304,8 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
     if (decided_) return {};
     if (capture_console_.entered()) on_capture_entered();
     if (capture_console_.panicked()) {
-      decide_with_places(Outcome::kCaptureFailed, "the capture kernel panicked: " + capture_console_.panic_line());
+      decide_with_places(Outcome::kCaptureFailed,
+                         "the capture kernel panicked: " + capture_console_.panic_line() + capture_console_.tail());
     }
     return {};
   }
@@ -345,14 +368,34 @@ void Trial::on_capture_entered() {
   setup_.image_check.passed();
 }
 
+std::string Trial::why_not_dumped() const {
+  if (!observer_.skipped().empty()) return fmt::format("; the dump was skipped: {}", observer_.skipped());
+  return observer_.crashing() ? "" : "; no panic was seen";
+}
+
+std::string Trial::cause_of_reset() {
+  std::string cause = ": ";
+  if (const auto cpu = observer_.resetter()) {
+    cause += fmt::format("CPU {} began it", *cpu);
+    for (const auto& place : journal_.run().places()) {
+      if (place.cpu() != index(*cpu)) continue;
+      cause += fmt::format(" in {}", place.place());
+      if (place.backtrace_size() > 0) cause += fmt::format(", from {}", place.backtrace(0));
+    }
+  } else {
+    cause += "no CPU was seen to ask for it, as after a triple fault";
+  }
+  return cause + why_not_dumped();
+}
+
 void Trial::on_reset(std::string_view how) {
   journal_.stage("reset");
   if (!observer_.jumped()) {
-    decide(Outcome::kReset, fmt::format("{} without a dump", how));
+    decide(Outcome::kReset, fmt::format("{} without a dump{}", how, cause_of_reset()));
   } else {
     decide(Outcome::kCaptureFailed,
            fmt::format("{} {}", how,
-                       capture_console_.entered() ? "while the capture kernel ran: " + capture_console_.last_line()
+                       capture_console_.entered() ? "while the capture kernel ran" + capture_console_.tail()
                                                   : "after the jump, before the capture kernel said anything"));
   }
 }
@@ -385,23 +428,28 @@ Result<> Trial::on_deadline() {
     }
     const auto seconds = std::chrono::duration<double>(now - journal_.start()).count();
     if (observer_.jumped()) {
-      decide_with_places(Outcome::kCaptureFailed,
-                         fmt::format("nothing more came from the capture kernel in {:.0f} s; its last line: {}",
-                                     seconds, capture_console_.entered() ? capture_console_.last_line() : "none"));
+      decide_with_places(Outcome::kCaptureFailed, fmt::format("nothing more came from the capture kernel in {:.0f} s{}",
+                                                              seconds, capture_console_.tail()));
     } else if (!observer_.crashing() && heartbeats_.seen_lately(now)) {
       decide_with_places(Outcome::kNoPanic, fmt::format("no panic in {:.0f} s", seconds));
     } else {
-      decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s", seconds));
+      decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}", seconds, why_not_dumped()));
     }
     return {};
   }
   // Silence in a crash. A CPU that halts with interrupts off waits for an NMI, and nobody is left to send one.
-  if (!observer_.crashing() || observer_.jumped() || now - last_heard_ < kSilence) return {};
+  if (!observer_.crashing() || now - last_heard_ < kSilence) return {};
+  const bool had_jumped = observer_.jumped();
   TRY(stop());
-  if (decided_ || observer_.jumped()) return {};
-  if (TRY(nobody_can_go_on())) {
-    take_places();
-    decide(Outcome::kHung, "every CPU that may run has halted with interrupts off");
+  if (decided_ || unsettled_ || observer_.jumped() != had_jumped) return {};
+  if (!TRY(nobody_can_go_on())) return {};
+  take_places();
+  if (had_jumped) {
+    decide(Outcome::kCaptureFailed, "every CPU has halted with interrupts off in the capture kernel" +
+                                        capture_console_.tail() + who_is_in_an_nmi());
+  } else {
+    decide(Outcome::kHung,
+           "every CPU that may run has halted with interrupts off" + why_not_dumped() + who_is_in_an_nmi());
   }
   return {};
 }

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "harness/director/capture_image_check.h"
+#include "harness/observer/memory_truth.h"
 #include "harness/observer/running_kernel.h"
 #include "harness/plan/plan.h"
 #include "harness/scenario/scenario.h"
@@ -29,6 +30,7 @@ struct TrialSetup {
   const RunningKernel& kernel;
   const kernels::KernelImage& capture;
   CaptureImageCheck& image_check;  // The machine's.
+  const MemoryPlan& memory;  // What of the machine's memory is compared with the dump.
   TrialSinks sinks;
 };
 

@@ -4,9 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <set>
+
+#include "harness/observer/log_check.h"
+#include "harness/observer/memory_check.h"
+#include "harness/observer/register_check.h"
 
 namespace panicroom::harness {
 namespace {
@@ -32,78 +33,6 @@ void add_check(v1::Dump& dump, std::string name, bool ok, std::string expected, 
   check.set_actual(std::move(actual));
 }
 
-// The registers of a note that the hypervisor knows too.
-hypervisor::Registers registers_of(const agent::v1::Prstatus& note) {
-  const auto& from = note.registers();
-  return {.rax = from.rax(),
-          .rbx = from.rbx(),
-          .rcx = from.rcx(),
-          .rdx = from.rdx(),
-          .rsi = from.rsi(),
-          .rdi = from.rdi(),
-          .rbp = from.rbp(),
-          .rsp = from.rsp(),
-          .r8 = from.r8(),
-          .r9 = from.r9(),
-          .r10 = from.r10(),
-          .r11 = from.r11(),
-          .r12 = from.r12(),
-          .r13 = from.r13(),
-          .r14 = from.r14(),
-          .r15 = from.r15(),
-          .rip = from.rip(),
-          .rflags = from.rflags()};
-}
-
-bool has_registers(const agent::v1::Prstatus& note) { return registers_of(note) != hypervisor::Registers{}; }
-
-// The registers in which the two differ, with the values of the first; RIP and RSP in any case.
-std::string describe(const hypervisor::Registers& registers, const hypervisor::Registers& other) {
-  std::string text = fmt::format("rip {:#x} rsp {:#x}", registers.rip, registers.rsp);
-  for (std::size_t number = 0; number < hypervisor::kGprCount; ++number) {
-    const auto gpr = static_cast<hypervisor::Gpr>(number);
-    if (gpr == hypervisor::Gpr::kRsp || get(registers, gpr) == get(other, gpr)) continue;
-    text += fmt::format(" {} {:#x}", name(gpr), get(registers, gpr));
-  }
-  if (registers.rflags != other.rflags) text += fmt::format(" rflags {:#x}", registers.rflags);
-  return text;
-}
-
-// Which note is which CPU's. Where no note is missing, the kernel writes them in the order of CPU numbers; where one
-// is, the number is lost, and only the registers tell: those that the hypervisor saw at the stop.
-std::map<VcpuId, const agent::v1::Prstatus*> assign(const std::vector<agent::v1::Prstatus>& notes,
-                                                    const CrashTruth& truth) {
-  std::map<VcpuId, const agent::v1::Prstatus*> result;
-  std::vector<const agent::v1::Prstatus*> left;
-  for (const auto& note : notes) left.push_back(&note);
-  if (notes.size() == truth.vcpus) {
-    for (std::uint32_t cpu = 0; cpu < truth.vcpus; ++cpu) result[VcpuId{cpu}] = left[cpu];
-    std::erase_if(result, [](const auto& entry) { return !has_registers(*entry.second); });
-    return result;
-  }
-  std::erase_if(left, [](const auto* note) { return !has_registers(*note); });
-  for (const auto& [cpu, registers] : truth.stopped) {
-    if (cpu == truth.owner) continue;
-    const auto match = std::ranges::find(left, registers, [](const auto* note) { return registers_of(*note); });
-    if (match == left.end()) continue;
-    result[cpu] = *match;
-    left.erase(match);
-  }
-  // The CPU that jumped has always saved its own registers, and nobody stopped it.
-  if (truth.owner && !result.contains(*truth.owner) && !left.empty()) {
-    result[*truth.owner] = left.front();
-    left.erase(left.begin());
-  }
-  // A note that fits nobody is somebody's whose stop was seen, with registers that are not true.
-  for (const auto& [cpu, registers] : truth.stopped) {
-    if (left.empty()) break;
-    if (result.contains(cpu)) continue;
-    result[cpu] = left.front();
-    left.erase(left.begin());
-  }
-  return result;
-}
-
 // The checks' names are few and their texts are short, unless somebody hostile writes them.
 constexpr std::size_t kMaxChecks = 64;
 constexpr std::size_t kMaxCheckText = 4096;
@@ -115,30 +44,14 @@ agent::v1::Check shortened(agent::v1::Check check) {
   return check;
 }
 
-// Digits at the start of the text.
-std::optional<std::int32_t> leading_number(std::string_view text) {
-  std::int32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || value < 0) return std::nullopt;
-  return value;
+agent::v1::Sample shortened(agent::v1::Sample sample) {
+  if (sample.unreadable().size() > kMaxCheckText) sample.mutable_unreadable()->resize(kMaxCheckText);
+  constexpr auto kMostBlocks = static_cast<int>(vmcore::kPageBytes / vmcore::kBlockBytes);
+  if (sample.blocks_size() > kMostBlocks) sample.mutable_blocks()->Truncate(kMostBlocks);
+  return sample;
 }
 
 }  // namespace
-
-std::int32_t panic_cpu_in_log(std::string_view log) {
-  std::size_t begin = std::string_view::npos;
-  for (const std::string_view banner : {"Kernel panic - not syncing", "BUG: ", "Oops: ", "kernel BUG at "}) {
-    begin = std::min(begin, log.find(banner));
-  }
-  constexpr std::string_view kCpu = "CPU: ";
-  while (begin != std::string_view::npos) {
-    const auto at = log.find(kCpu, begin);
-    if (at == std::string_view::npos) return -1;
-    if (const auto number = leading_number(log.substr(at + kCpu.size()))) return *number;
-    begin = at + kCpu.size();
-  }
-  return -1;
-}
 
 void DumpJudge::take(const Message& message) {
   switch (message.kind_case()) {
@@ -154,6 +67,12 @@ void DumpJudge::take(const Message& message) {
       break;
     case Message::kPrstatus:
       if (prstatus_.size() < kMaxRecords) prstatus_.push_back(message.prstatus());
+      break;
+    case Message::kLoad:
+      if (loads_.size() < kMaxRecords) loads_.push_back(message.load());
+      break;
+    case Message::kSample:
+      if (samples_.size() < kMaxSamples) samples_.push_back(shortened(message.sample()));
       break;
     case Message::kVmcoreinfo:
       if (vmcoreinfo_.size() < kMaxEvidence) vmcoreinfo_ += message.vmcoreinfo().text();
@@ -186,6 +105,10 @@ Result<> DumpJudge::check_stream() const {
         totals_.checks_passed(), totals_.checks_failed(), totals_.cpus_with_registers(), passed,
         checks_.size() - passed, with_registers);
   }
+  if (loads_.size() != totals_.loads() || samples_.size() != totals_.samples()) {
+    return host_error("the agent counted {} PT_LOADs and {} samples of memory, but {} and {} arrived", totals_.loads(),
+                      totals_.samples(), loads_.size(), samples_.size());
+  }
   if (checks_.empty()) return host_error("the agent checked nothing");
   return {};
 }
@@ -208,41 +131,54 @@ Result<DumpJudge::Finding> DumpJudge::judge(const CrashTruth& truth, const DumpE
     add_check(dump, std::move(name), ok, std::move(expected),
               std::string(actual.value_or("absent").substr(0, kMaxCheckText)));
   };
-  must_be("vmcoreinfo OSRELEASE is the crashed kernel's", truth.kernel_release,
-          vmcoreinfo_value(vmcoreinfo_, "OSRELEASE"));
-  must_be("vmcoreinfo KERNELOFFSET is the KASLR slide", fmt::format("{:x}", truth.slide.bytes),
-          vmcoreinfo_value(vmcoreinfo_, "KERNELOFFSET"));
+  must_be("OSRELEASE", truth.kernel_release, vmcoreinfo_value(vmcoreinfo_, "OSRELEASE"));
+  must_be("KERNELOFFSET", fmt::format("{:x}", truth.slide.bytes), vmcoreinfo_value(vmcoreinfo_, "KERNELOFFSET"));
+  if (truth.phys_base) {
+    must_be("phys_base", fmt::format("{}", *truth.phys_base), vmcoreinfo_value(vmcoreinfo_, "NUMBER(phys_base)"));
+  }
 
   // The CPUs.
   std::vector<std::string> incomplete;
-  const auto notes = assign(prstatus_, truth);
-  dump.set_cpus_with_registers(static_cast<std::uint32_t>(notes.size()));
-  for (std::uint32_t number = 0; number < truth.vcpus; ++number) {
-    const VcpuId cpu{number};
-    const auto note = notes.find(cpu);
-    if (note == notes.end()) {
-      dump.add_missing_cpus(number);
-      incomplete.push_back(fmt::format("CPU {} has no registers in the dump", number));
-      continue;
+  for (const RegisterFinding& cpu : check_registers(prstatus_, truth)) {
+    if (cpu.state == RegisterState::kMissing) {
+      dump.add_missing_cpus(index(cpu.cpu));
+    } else {
+      dump.set_cpus_with_registers(dump.cpus_with_registers() + 1);
     }
-    if (cpu == truth.owner) continue;
-    const auto stopped = truth.stopped.find(cpu);
-    if (stopped == truth.stopped.end()) {
-      incomplete.push_back(fmt::format("CPU {} has registers in the dump, but was never seen to be stopped", number));
-      continue;
-    }
-    const auto actual = registers_of(*note->second);
-    const bool ok = actual == stopped->second;
-    add_check(dump, fmt::format("registers of CPU {} are those of its stop", number), ok,
-              describe(stopped->second, actual), describe(actual, stopped->second));
-    if (!ok) incomplete.push_back(fmt::format("the registers of CPU {} are not true", number));
+    add_check(dump, fmt::format("registers of CPU {}", cpu.cpu), cpu.state == RegisterState::kTrue, cpu.expected,
+              cpu.actual);
+    if (!cpu.trouble.empty()) incomplete.push_back(cpu.trouble);
   }
 
-  dump.set_panic_cpu(panic_cpu_in_log(dead_log_));
+  // Why and where it died.
+  const auto crash = find_crash_in_log(dead_log_, truth.message);
+  if (!crash) invalid.emplace_back("panic message");
+  add_check(
+      dump, "panic message", crash.has_value(),
+      truth.message ? fmt::format("\"{}\"{}", truth.message->text, truth.message->whole ? "" : " and more") : "an oops",
+      crash && !truth.message ? "an oops" : panics_in_log(dead_log_));
+  dump.set_panic_cpu(crash ? cpu_named_behind(dead_log_, *crash) : panic_cpu_in_log(dead_log_));
+  if (truth.owner && dump.panic_cpu() >= 0) {
+    const auto owner = static_cast<std::int32_t>(index(*truth.owner));
+    if (owner != dump.panic_cpu()) invalid.emplace_back("crashing CPU");
+    add_check(dump, "crashing CPU", owner == dump.panic_cpu(), fmt::format("{}", owner),
+              fmt::format("{}", dump.panic_cpu()));
+  }
+
+  // The memory.
+  auto memory = check_samples(samples_, truth, incomplete.empty());
+  if (auto map = check_memory_map(loads_, truth)) memory.push_back(*std::move(map));
+  for (MemoryFinding& finding_of : memory) {
+    if (!finding_of.ok) invalid.push_back(finding_of.name);
+    add_check(dump, std::move(finding_of.name), finding_of.ok, std::move(finding_of.expected),
+              std::move(finding_of.actual));
+  }
+
   dump.set_log_matched(!expectation.log_contains || dead_log_.find(*expectation.log_contains) != std::string::npos);
   if (!invalid.empty()) {
     finding.outcome = Outcome::kDumpInvalid;
-    finding.detail = fmt::format("the vmcore is no dump of the kernel that crashed: {}", fmt::join(invalid, ", "));
+    finding.detail = fmt::format("the vmcore is no true dump of the kernel that crashed: {}", fmt::join(invalid, ", "));
+    if (!incomplete.empty()) finding.detail += fmt::format("; {}", fmt::join(incomplete, "; "));
   } else if (!incomplete.empty()) {
     finding.outcome = Outcome::kDumpIncomplete;
     finding.detail = fmt::format("{}", fmt::join(incomplete, "; "));

@@ -13,22 +13,11 @@
 #include "agent/protocol/frame.h"
 #include "base/address.h"
 #include "base/result.h"
+#include "harness/observer/crash_truth.h"
 #include "harness/scenario/scenario.h"
-#include "hypervisor/registers.h"
 #include "panicroom/v1/report.pb.h"
 
 namespace panicroom::harness {
-
-// What the hypervisor knows of the crash.
-struct CrashTruth {
-  // A CPU's general-purpose registers, RIP and RFLAGS as it was interrupted, read from the pt_regs that the crash NMI's
-  // handler got. The rest is 0.
-  std::map<VcpuId, hypervisor::Registers> stopped;
-  std::optional<VcpuId> owner;  // The CPU that jumped into the capture kernel.
-  std::uint32_t vcpus = 0;
-  std::string kernel_release;
-  KaslrSlide slide;
-};
 
 class DumpJudge {
  public:
@@ -58,6 +47,7 @@ class DumpJudge {
  private:
   static constexpr std::size_t kMaxEvidence = 16u << 20;
   static constexpr std::size_t kMaxRecords = 8192 + 64;
+  static constexpr std::size_t kMaxSamples = 6 * 4096;
 
   [[nodiscard]] Result<> check_stream() const;
 
@@ -69,12 +59,10 @@ class DumpJudge {
   std::uint64_t vmcore_bytes_ = 0;
   std::vector<agent::v1::Check> checks_;
   std::vector<agent::v1::Prstatus> prstatus_;
+  std::vector<agent::v1::Load> loads_;
+  std::vector<agent::v1::Sample> samples_;
   std::string vmcoreinfo_;
   std::string dead_log_;
 };
-
-// The CPU that the dead kernel's log names behind its first panic or oops line ("CPU: 1 PID: ..."); -1 if it names
-// none.
-std::int32_t panic_cpu_in_log(std::string_view log);
 
 }  // namespace panicroom::harness

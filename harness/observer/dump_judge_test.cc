@@ -3,29 +3,74 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
+#include "agent/protocol/sample_plan.h"
+#include "harness/observer/log_check.h"
+#include "harness/observer/register_check.h"
+
 namespace panicroom::harness {
 namespace {
 
 using agent::v1::Message;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using vmcore::SampleKind;
 
 constexpr VcpuId kCpu0{0};
 constexpr VcpuId kCpu1{1};
 
-// Two CPUs: 0 panicked and jumped, 1 was stopped at rip 0x1111.
-CrashTruth truth() {
-  return {.stopped = {{kCpu1, {.rsp = 0x2222, .rip = 0x1111}}},
-          .owner = kCpu0,
-          .vcpus = 2,
-          .kernel_release = "6.1.0-test",
-          .slide = {0x1000000}};
+// Registers that are all different, and different for each seed.
+PrstatusRegisters registers(std::uint64_t seed) {
+  PrstatusRegisters result{};
+  for (std::size_t i = 0; i < result.size(); ++i) result[i] = 0xffff'8000'0000'0000 + seed * 0x10000 + i * 8;
+  return result;
 }
 
-Message prstatus(std::uint64_t rip, std::uint64_t rsp) {
+// The vCPU's own view of them.
+hypervisor::Registers own(const PrstatusRegisters& note) {
+  using enum vmcore::Register;
+  const auto get = [&](vmcore::Register name) { return note[static_cast<std::size_t>(name)]; };
+  hypervisor::Registers result;
+  result.r15 = get(kR15);
+  result.r14 = get(kR14);
+  result.r13 = get(kR13);
+  result.r12 = get(kR12);
+  result.rbp = get(kRbp);
+  result.rbx = get(kRbx);
+  result.r11 = get(kR11);
+  result.r10 = get(kR10);
+  result.r9 = get(kR9);
+  result.r8 = get(kR8);
+  result.rax = get(kRax);
+  result.rcx = get(kRcx);
+  result.rdx = get(kRdx);
+  result.rsi = get(kRsi);
+  result.rdi = get(kRdi);
+  result.rip = get(kRip);
+  result.cs = get(kCs);
+  result.rflags = get(kRflags);
+  result.rsp = get(kRsp);
+  result.ss = get(kSs);
+  return result;
+}
+
+using SetRegister = void (agent::v1::Registers::*)(std::uint64_t);
+constexpr std::array<SetRegister, vmcore::kRegisterCount> kSetters = {
+    &agent::v1::Registers::set_r15,      &agent::v1::Registers::set_r14,     &agent::v1::Registers::set_r13,
+    &agent::v1::Registers::set_r12,      &agent::v1::Registers::set_rbp,     &agent::v1::Registers::set_rbx,
+    &agent::v1::Registers::set_r11,      &agent::v1::Registers::set_r10,     &agent::v1::Registers::set_r9,
+    &agent::v1::Registers::set_r8,       &agent::v1::Registers::set_rax,     &agent::v1::Registers::set_rcx,
+    &agent::v1::Registers::set_rdx,      &agent::v1::Registers::set_rsi,     &agent::v1::Registers::set_rdi,
+    &agent::v1::Registers::set_orig_rax, &agent::v1::Registers::set_rip,     &agent::v1::Registers::set_cs,
+    &agent::v1::Registers::set_rflags,   &agent::v1::Registers::set_rsp,     &agent::v1::Registers::set_ss,
+    &agent::v1::Registers::set_fs_base,  &agent::v1::Registers::set_gs_base, &agent::v1::Registers::set_ds,
+    &agent::v1::Registers::set_es,       &agent::v1::Registers::set_fs,      &agent::v1::Registers::set_gs};
+
+Message prstatus(const PrstatusRegisters& values) {
   Message message;
-  message.mutable_prstatus()->mutable_registers()->set_rip(rip);
-  message.mutable_prstatus()->mutable_registers()->set_rsp(rsp);
+  auto& note = *message.mutable_prstatus()->mutable_registers();
+  for (std::size_t i = 0; i < values.size(); ++i) (note.*kSetters[i])(values[i]);
   return message;
 }
 
@@ -33,51 +78,114 @@ Message check(const std::string& name, bool ok) {
   Message message;
   message.mutable_check()->set_name(name);
   message.mutable_check()->set_ok(ok);
+  message.mutable_check()->set_expected("good");
+  message.mutable_check()->set_actual(ok ? "good" : "bad");
   return message;
 }
 
-struct Evidence {
-  std::string vmcoreinfo = "OSRELEASE=6.1.0-test\nPAGESIZE=4096\nKERNELOFFSET=1000000\n";
-  std::string log = "[    1.0] Kernel panic - not syncing: first\n[    1.0] CPU: 0 PID: 77 Comm: x\n";
-  std::vector<Message> extra = {check("elf-header", true)};
-};
-
-// What an agent that saw these messages says at its end.
-Message totals(const std::vector<Message>& messages) {
-  Message end;
-  auto& judged = *end.mutable_judged();
-  for (const auto& message : messages) {
-    if (message.has_check() && message.check().ok()) judged.set_checks_passed(judged.checks_passed() + 1);
-    if (message.has_check() && !message.check().ok()) judged.set_checks_failed(judged.checks_failed() + 1);
-    if (message.has_prstatus() && message.prstatus().registers().rip() != 0) {
-      judged.set_cpus_with_registers(judged.cpus_with_registers() + 1);
-    }
+Message text_of(std::string text, bool log) {
+  Message message;
+  if (log) {
+    message.mutable_dead_log()->set_text(std::move(text));
+  } else {
+    message.mutable_vmcoreinfo()->set_text(std::move(text));
   }
-  return end;
+  return message;
 }
 
-DumpJudge::Finding judged(const std::vector<Message>& notes, const Evidence& evidence = {},
-                          const DumpExpectation& expectation = {}, const CrashTruth& known = truth()) {
-  DumpJudge judge;
-  Message opened;
-  opened.mutable_vmcore_opened()->set_size(4096);
-  judge.take(opened);
-  for (const auto& note : notes) judge.take(note);
-  for (const auto& message : evidence.extra) judge.take(message);
-  // In parts, as the agent sends long texts.
-  const std::size_t half = evidence.vmcoreinfo.size() / 2;
-  for (const auto& part : {evidence.vmcoreinfo.substr(0, half), evidence.vmcoreinfo.substr(half)}) {
-    Message info;
-    info.mutable_vmcoreinfo()->set_text(part);
-    judge.take(info);
+Message load(std::uint64_t begin, std::uint64_t end) {
+  Message message;
+  message.mutable_load()->set_physical_address(begin);
+  message.mutable_load()->set_bytes(end - begin);
+  return message;
+}
+
+vmcore::Sample sample(SampleKind kind, std::uint64_t address, std::uint32_t seed) {
+  std::vector<std::uint32_t> blocks(vmcore::kPageBytes / vmcore::kBlockBytes);
+  for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i] = seed * 1000 + static_cast<std::uint32_t>(i);
+  return {kind, address, vmcore::kPageBytes, std::move(blocks), {}};
+}
+
+const std::vector<vmcore::Sample> kSamples = {sample(SampleKind::kKernel, 0xffffffff81000000, 1),
+                                              sample(SampleKind::kKernel, 0xffffffff82000000, 2),
+                                              sample(SampleKind::kLogBuffer, 0xffffffff83000000, 3),
+                                              sample(SampleKind::kStack, 0xffffc90000004000, 4),
+                                              sample(SampleKind::kPageTable, 0x2000000, 5),
+                                              sample(SampleKind::kPhysical, 0x3000000, 6),
+                                              sample(SampleKind::kWorkload, 0x4000000, 7)};
+
+// Two CPUs: 0 panicked and jumped, 1 was stopped.
+CrashTruth truth() {
+  CrashTruth known;
+  known.owner = kCpu0;
+  known.vcpus = 2;
+  known.kernel_release = "6.1.0-test";
+  known.slide = {0x1000000};
+  known.phys_base = -4096;
+  known.message = PanicMessage{"first", true};
+  CpuTruth& owner = known.cpus[kCpu0];
+  owner.saved = registers(1);
+  owner.stopped_at = own(registers(1));
+  owner.stopped_at->rax = 0;  // As the code that takes them down has left it.
+  owner.stopped_at->rip += 2;
+  owner.by_own_code = {{registers(1)[16] - 64}, {registers(1)[16] + 64}};
+  CpuTruth& other = known.cpus[kCpu1];
+  other.saved = registers(2);
+  other.stopped_at = own(registers(2));
+  other.stopped_by = "the crash NMI, sent by CPU 0";
+  other.earlier = {{"armed", own(registers(3))}};
+  known.ram = {{{0x100000}, {0x8000000}}, {{0x10000000}, {0x1ffe0000}}};
+  for (const auto& one : kSamples) known.samples.push_back({one, one.address == 0xffffffff81000000, true});
+  return known;
+}
+
+// What an agent says of a dump that is true.
+struct Stream {
+  std::vector<Message> notes = {prstatus(registers(1)), prstatus(registers(2))};
+  std::string vmcoreinfo = "OSRELEASE=6.1.0-test\nPAGESIZE=4096\nNUMBER(phys_base)=-4096\nKERNELOFFSET=1000000\n";
+  std::string log = "[    1.0] Kernel panic - not syncing: first\n[    1.0] CPU: 0 PID: 77 Comm: x\n";
+  std::vector<Message> checks = {check("elf-header", true)};
+  std::vector<Message> loads = {load(0x1000000, 0x4000000), load(0x100000, 0x8000000), load(0x10000000, 0x1ffe0000)};
+  std::vector<vmcore::Sample> samples = kSamples;
+
+  [[nodiscard]] std::vector<Message> messages() const {
+    std::vector<Message> all;
+    all.emplace_back().mutable_vmcore_opened()->set_size(4096);
+    for (const auto* list : {&checks, &loads, &notes}) all.insert(all.end(), list->begin(), list->end());
+    // In parts, as the agent sends long texts.
+    const std::size_t half = vmcoreinfo.size() / 2;
+    all.push_back(text_of(vmcoreinfo.substr(0, half), false));
+    all.push_back(text_of(vmcoreinfo.substr(half), false));
+    all.push_back(text_of(log, true));
+    for (const auto& one : samples) *all.emplace_back().mutable_sample() = agent::to_message(one);
+    all.push_back(totals(all));
+    return all;
   }
-  Message log;
-  log.mutable_dead_log()->set_text(evidence.log);
-  judge.take(log);
-  EXPECT_FALSE(judge.finished());
-  auto counted = notes;
-  counted.insert(counted.end(), evidence.extra.begin(), evidence.extra.end());
-  judge.take(totals(counted));
+
+  // What an agent that saw these messages says at its end.
+  static Message totals(const std::vector<Message>& messages) {
+    Message end;
+    auto& judged = *end.mutable_judged();
+    for (const auto& message : messages) {
+      if (message.has_check() && message.check().ok()) judged.set_checks_passed(judged.checks_passed() + 1);
+      if (message.has_check() && !message.check().ok()) judged.set_checks_failed(judged.checks_failed() + 1);
+      if (message.has_load()) judged.set_loads(judged.loads() + 1);
+      if (message.has_sample()) judged.set_samples(judged.samples() + 1);
+      if (message.has_prstatus() && has_registers(message.prstatus())) {
+        judged.set_cpus_with_registers(judged.cpus_with_registers() + 1);
+      }
+    }
+    return end;
+  }
+};
+
+DumpJudge::Finding judged(const Stream& stream, const CrashTruth& known = truth(),
+                          const DumpExpectation& expectation = {}) {
+  DumpJudge judge;
+  for (const auto& message : stream.messages()) {
+    EXPECT_FALSE(judge.finished());
+    judge.take(message);
+  }
   EXPECT_TRUE(judge.opened());
   EXPECT_TRUE(judge.finished());
   auto finding = judge.judge(known, expectation);
@@ -85,118 +193,277 @@ DumpJudge::Finding judged(const std::vector<Message>& notes, const Evidence& evi
   return finding ? *finding : DumpJudge::Finding{};
 }
 
-const std::vector<Message> kGoodNotes = {prstatus(0xaaaa, 0xbbbb), prstatus(0x1111, 0x2222)};
+const v1::DumpCheck& check_named(const DumpJudge::Finding& finding, const std::string& name) {
+  static const v1::DumpCheck kNone;
+  for (const auto& one : finding.dump.checks()) {
+    if (one.name() == name) return one;
+  }
+  ADD_FAILURE() << "no check \"" << name << "\"";
+  return kNone;
+}
+
+std::vector<std::string> failed(const DumpJudge::Finding& finding) {
+  std::vector<std::string> names;
+  for (const auto& one : finding.dump.checks()) {
+    if (!one.ok()) names.push_back(one.name());
+  }
+  return names;
+}
 
 TEST(DumpJudge, ATrueDumpIsDumped) {
-  const auto finding = judged(kGoodNotes, {.extra = {check("elf-header", true)}}, {.log_contains = "first"});
+  const auto finding = judged({}, truth(), {.log_contains = "first"});
   EXPECT_EQ(finding.outcome, Outcome::kDumped) << finding.detail;
+  EXPECT_THAT(failed(finding), ElementsAre());
   EXPECT_EQ(finding.dump.cpus_with_registers(), 2u);
   EXPECT_EQ(finding.dump.panic_cpu(), 0);
   EXPECT_EQ(finding.dump.bytes(), 4096u);
   EXPECT_TRUE(finding.dump.log_matched());
   EXPECT_EQ(finding.dump.missing_cpus_size(), 0);
+  for (const auto* name :
+       {"elf-header", "OSRELEASE", "KERNELOFFSET", "phys_base", "registers of CPU 0", "registers of CPU 1",
+        "panic message", "crashing CPU", "memory: kernel", "memory: log buffer", "memory: stacks",
+        "memory: page tables", "memory: pages anywhere", "memory: workload", "memory map"}) {
+    EXPECT_TRUE(check_named(finding, name).ok()) << name;
+  }
+  EXPECT_THAT(check_named(finding, "registers of CPU 1").actual(), HasSubstr("true: rip 0xffff800000020080"));
+  EXPECT_THAT(check_named(finding, "registers of CPU 1").expected(), HasSubstr("sent by CPU 0"));
 }
 
-TEST(DumpJudge, AMissingNoteIsGivenToTheCpuWhoseRegistersAreNotThere) {
-  const auto only_owner = judged({prstatus(0xaaaa, 0xbbbb)});
-  EXPECT_EQ(only_owner.outcome, Outcome::kDumpIncomplete);
-  EXPECT_THAT(only_owner.dump.missing_cpus(), ElementsAre(1));
+// Mutations of the truth between guest and judge: each is caught, and named.
+struct Mutation {
+  std::string what;
+  std::function<void(Stream&)> mutate;
+  Outcome outcome;
+  std::string check;   // That fails.
+  std::string detail;  // That the outcome's detail has.
+};
 
-  // The stopped CPU's note is recognised by its registers, whatever its place.
-  const auto only_stopped = judged({prstatus(0x1111, 0x2222)});
-  EXPECT_EQ(only_stopped.outcome, Outcome::kDumpIncomplete);
-  EXPECT_THAT(only_stopped.dump.missing_cpus(), ElementsAre(0));
+std::vector<Mutation> mutations() {
+  std::vector<Mutation> all;
+  for (std::size_t cpu = 0; cpu < 2; ++cpu) {
+    const std::string name = fmt::format("registers of CPU {}", cpu);
+    for (std::size_t number = 0; number < vmcore::kRegisterCount; ++number) {
+      for (const std::uint64_t bit : {0ULL, 63ULL}) {
+        all.push_back({fmt::format("bit {} of register {} of CPU {}", bit, number, cpu),
+                       [=](Stream& stream) {
+                         auto values = registers(cpu + 1);
+                         values[number] ^= std::uint64_t{1} << bit;
+                         stream.notes[cpu] = prstatus(values);
+                       },
+                       Outcome::kDumpIncomplete, name, fmt::format("CPU {} are not true", cpu)});
+      }
+    }
+    all.push_back({"a note is dropped",
+                   [=](Stream& stream) { stream.notes.erase(stream.notes.begin() + static_cast<std::ptrdiff_t>(cpu)); },
+                   Outcome::kDumpIncomplete, name, fmt::format("CPU {} has no registers", cpu)});
+    all.push_back({"a note without registers", [=](Stream& stream) { stream.notes[cpu] = prstatus({}); },
+                   Outcome::kDumpIncomplete, name, fmt::format("CPU {} has no registers", cpu)});
+  }
+  all.push_back({"CPU 1 as it was when the machine was armed",
+                 [](Stream& stream) { stream.notes[1] = prstatus(registers(3)); }, Outcome::kDumpIncomplete,
+                 "registers of CPU 1", "CPU 1 are stale: those at \"armed\""});
+  all.push_back({"swapped notes", [](Stream& stream) { std::swap(stream.notes[0], stream.notes[1]); },
+                 Outcome::kDumpIncomplete, "registers of CPU 0", "CPU 1 are not true"});
+  all.push_back({"another panic message",
+                 [](Stream& stream) {
+                   stream.log = "[    1.0] Kernel panic - not syncing: second\n[    1.0] CPU: 0 PID: 77 Comm: x\n";
+                 },
+                 Outcome::kDumpInvalid, "panic message", "panic message"});
+  all.push_back({"another CPU in the log",
+                 [](Stream& stream) {
+                   stream.log = "[    1.0] Kernel panic - not syncing: first\n[    1.0] CPU: 1 PID: 77 Comm: x\n";
+                 },
+                 Outcome::kDumpInvalid, "crashing CPU", "crashing CPU"});
+  all.push_back({"no log", [](Stream& stream) { stream.log.clear(); }, Outcome::kDumpInvalid, "panic message", ""});
+  for (const std::string key : {"OSRELEASE", "KERNELOFFSET"}) {
+    all.push_back({"another " + key,
+                   [=](Stream& stream) { stream.vmcoreinfo.insert(stream.vmcoreinfo.find(key) + key.size() + 1, "7"); },
+                   Outcome::kDumpInvalid, key, key});
+  }
+  all.push_back({"another phys_base",
+                 [](Stream& stream) { stream.vmcoreinfo.replace(stream.vmcoreinfo.find("-4096"), 5, "-8192"); },
+                 Outcome::kDumpInvalid, "phys_base", "phys_base"});
+  for (std::size_t number = 0; number < kSamples.size(); ++number) {
+    const std::string name = fmt::format("memory: {}", vmcore::name(kSamples[number].kind));
+    for (std::size_t block = 0; block < kSamples[number].blocks.size(); ++block) {
+      all.push_back({fmt::format("block {} of sample {}", block, number),
+                     [=](Stream& stream) { stream.samples[number].blocks[block] ^= 1; }, Outcome::kDumpInvalid, name,
+                     name});
+    }
+    all.push_back({fmt::format("sample {} cannot be read", number),
+                   [=](Stream& stream) {
+                     stream.samples[number].blocks.clear();
+                     stream.samples[number].unreadable = "no PT_LOAD";
+                   },
+                   Outcome::kDumpInvalid, name, name});
+    all.push_back(
+        {fmt::format("sample {} is absent", number),
+         [=](Stream& stream) { stream.samples.erase(stream.samples.begin() + static_cast<std::ptrdiff_t>(number)); },
+         Outcome::kDumpInvalid, name, name});
+  }
+  for (const std::size_t lost : {1, 2}) {
+    all.push_back(
+        {fmt::format("PT_LOAD {} is absent", lost),
+         [=](Stream& stream) { stream.loads.erase(stream.loads.begin() + static_cast<std::ptrdiff_t>(lost)); },
+         Outcome::kDumpInvalid, "memory map", "memory map"});
+  }
+  all.push_back({"a PT_LOAD ends a page too early",
+                 [](Stream& stream) { stream.loads[2] = load(0x10000000, 0x1ffdf000); }, Outcome::kDumpInvalid,
+                 "memory map", "memory map"});
+  all.push_back({"a failed check of the file",
+                 [](Stream& stream) { stream.checks[0] = check("loads-readable", false); }, Outcome::kDumpInvalid,
+                 "loads-readable", "loads-readable"});
+  return all;
 }
 
-TEST(DumpJudge, ANoteWithoutRegistersIsMissing) {
-  const auto finding = judged({prstatus(0xaaaa, 0xbbbb), prstatus(0, 0)});
-  EXPECT_EQ(finding.outcome, Outcome::kDumpIncomplete);
-  EXPECT_THAT(finding.dump.missing_cpus(), ElementsAre(1));
-}
-
-TEST(DumpJudge, OneRegisterThatIsNotTrueIsSeen) {
-  for (const auto& wrong : {prstatus(0x1112, 0x2222), prstatus(0x1111, 0x2223)}) {
-    const auto finding = judged({prstatus(0xaaaa, 0xbbbb), wrong});
-    EXPECT_EQ(finding.outcome, Outcome::kDumpIncomplete);
-    EXPECT_THAT(finding.detail, HasSubstr("CPU 1"));
-    EXPECT_THAT(finding.detail, HasSubstr("not true"));
+TEST(DumpJudge, EveryMutationOfTheTruthIsCaughtAndNamed) {
+  const auto all = mutations();
+  EXPECT_GE(all.size(), 250u);
+  for (const Mutation& mutation : all) {
+    SCOPED_TRACE(mutation.what);
+    Stream stream;
+    mutation.mutate(stream);
+    const auto finding = judged(stream);
+    EXPECT_EQ(finding.outcome, mutation.outcome) << finding.detail;
+    EXPECT_THAT(failed(finding), testing::Contains(mutation.check));
+    EXPECT_THAT(finding.detail, HasSubstr(mutation.detail));
+    const auto& named = check_named(finding, mutation.check);
+    EXPECT_NE(named.expected(), named.actual());
   }
 }
 
-TEST(DumpJudge, EveryRegisterIsCompared) {
-  using agent::v1::Registers;
-  for (const auto set : {&Registers::set_rax, &Registers::set_rbx, &Registers::set_rcx, &Registers::set_rdx,
-                         &Registers::set_rsi, &Registers::set_rdi, &Registers::set_rbp, &Registers::set_r8,
-                         &Registers::set_r9, &Registers::set_r10, &Registers::set_r11, &Registers::set_r12,
-                         &Registers::set_r13, &Registers::set_r14, &Registers::set_r15, &Registers::set_rflags}) {
-    auto flipped = prstatus(0x1111, 0x2222);
-    (flipped.mutable_prstatus()->mutable_registers()->*set)(1);
-    EXPECT_EQ(judged({prstatus(0xaaaa, 0xbbbb), flipped}).outcome, Outcome::kDumpIncomplete);
-  }
+TEST(DumpJudge, AMutationNamesBothValues) {
+  Stream stream;
+  auto values = registers(2);
+  values[static_cast<std::size_t>(vmcore::Register::kR13)] = 0x1234;
+  stream.notes[1] = prstatus(values);
+  const auto wrong = check_named(judged(stream), "registers of CPU 1");
+  EXPECT_THAT(wrong.expected(), HasSubstr("r13 0xffff800000020010"));
+  EXPECT_THAT(wrong.actual(), HasSubstr("untrue: "));
+  EXPECT_THAT(wrong.actual(), HasSubstr("r13 0x1234"));
+  EXPECT_THAT(wrong.actual(), testing::Not(HasSubstr("r12")));
+
+  stream = {};
+  stream.samples[5].blocks[3] = 0xdeadbeef;
+  const auto page = check_named(judged(stream), "memory: pages anywhere");
+  EXPECT_THAT(page.actual(), HasSubstr("0x3000000+0x300 to 0x400 differs: CRC-32 deadbeef, not 00001773"));
+}
+
+TEST(DumpJudge, WhatTheKernelSavesMustBeWhatTheCpuHad) {
+  // The note is what the kernel meant to save, but the CPU was elsewhere when it was stopped.
+  auto known = truth();
+  known.cpus[kCpu1].stopped_at->rip += 0x1000;
+  const auto other = judged({}, known);
+  EXPECT_EQ(other.outcome, Outcome::kDumpIncomplete);
+  EXPECT_THAT(other.detail, HasSubstr("the kernel saved others than those at its stop"));
+  // A CPU that takes down its own registers does so in its own code.
+  known = truth();
+  known.cpus[kCpu0].by_own_code->end = known.cpus[kCpu0].by_own_code->begin;
+  EXPECT_EQ(judged({}, known).outcome, Outcome::kDumpIncomplete);
+}
+
+TEST(DumpJudge, ANoteIsRecognisedByItsRegistersWhereOneIsMissing) {
+  Stream stream;
+  stream.notes.erase(stream.notes.begin());
+  EXPECT_THAT(judged(stream).dump.missing_cpus(), ElementsAre(0));
+  stream = {};
+  stream.notes.pop_back();
+  EXPECT_THAT(judged(stream).dump.missing_cpus(), ElementsAre(1));
 }
 
 TEST(DumpJudge, ACpuThatNobodyStoppedIsNotCompleteHoweverItsNoteLooks) {
   auto known = truth();
-  known.stopped.clear();
-  const auto finding = judged(kGoodNotes, {}, {}, known);
+  known.cpus.erase(kCpu1);
+  const auto finding = judged({}, known);
   EXPECT_EQ(finding.outcome, Outcome::kDumpIncomplete);
+  EXPECT_THAT(finding.detail, HasSubstr("CPU 1"));
   EXPECT_THAT(finding.detail, HasSubstr("never seen to be stopped"));
 }
 
+TEST(DumpJudge, ACpuThatStillRanMayHaveWrittenButNotIntoCode) {
+  auto known = truth();
+  known.cpus.erase(kCpu1);
+  Stream stream;
+  stream.notes.pop_back();
+  stream.samples[1].blocks[0] = 0;  // Data.
+  stream.samples[5].blocks[0] = 0;  // A page somewhere.
+  const auto excused = judged(stream, known);
+  EXPECT_EQ(excused.outcome, Outcome::kDumpIncomplete) << excused.detail;
+  EXPECT_THAT(excused.detail, HasSubstr("CPU 1 has no registers"));
+  EXPECT_THAT(check_named(excused, "memory: kernel").actual(), HasSubstr("1 changed while CPU 1 still ran"));
+  stream.samples[0].blocks[0] = 0;  // Code.
+  EXPECT_EQ(judged(stream, known).outcome, Outcome::kDumpInvalid);
+}
+
+TEST(DumpJudge, MemoryThatNeedNotBeThereMayBeAbsent) {
+  auto known = truth();
+  known.samples[5].must_be_there = false;
+  Stream stream;
+  stream.samples.erase(stream.samples.begin() + 5);
+  EXPECT_EQ(judged(stream, known).outcome, Outcome::kDumped);
+}
+
+TEST(DumpJudge, AnOopsHasNoPanicMessage) {
+  auto known = truth();
+  known.message.reset();
+  Stream stream;
+  stream.log = "[    1.0] BUG: kernel NULL pointer dereference\n[    1.0] CPU: 0 PID: 77 Comm: x\n";
+  EXPECT_EQ(judged(stream, known).outcome, Outcome::kDumped);
+  stream.log = "[    1.0] all is well\n";
+  const auto finding = judged(stream, known);
+  EXPECT_EQ(finding.outcome, Outcome::kDumpInvalid);
+  EXPECT_THAT(failed(finding), ElementsAre("panic message"));
+}
+
+TEST(DumpJudge, AMessageThatIsKnownInPartIsCompared) {
+  auto known = truth();
+  known.message = PanicMessage{"fir", false};
+  EXPECT_EQ(judged({}, known).outcome, Outcome::kDumped);
+  known.message = PanicMessage{"sec", false};
+  EXPECT_EQ(judged({}, known).outcome, Outcome::kDumpInvalid);
+  known.message = PanicMessage{"fir", true};
+  EXPECT_EQ(judged({}, known).outcome, Outcome::kDumpInvalid);
+}
+
+TEST(DumpJudge, TheAgentsCountOfCpusIsNotBelieved) {
+  Stream stream;
+  stream.checks.push_back(check("prstatus", false));
+  EXPECT_EQ(judged(stream).outcome, Outcome::kDumped) << "the host counts the CPUs itself";
+}
+
 TEST(DumpJudge, AStreamThatLostSomethingIsTheHarnesssFault) {
-  const auto verdict_of = [](const Message& end, bool damaged) {
+  const auto verdict_of = [](const std::vector<Message>& messages, bool damaged) {
     DumpJudge judge;
     Message hello;
     hello.mutable_hello()->set_mode(agent::v1::MODE_CAPTURE);
     judge.take(hello);
-    for (const auto& note : kGoodNotes) judge.take(note);
-    judge.take(check("elf-header", true));
     if (damaged) judge.take(agent::ProtocolError{});
-    judge.take(end);
+    for (const auto& message : messages) judge.take(message);
     return judge.judge(truth(), {});
   };
-  auto counted = kGoodNotes;
-  counted.push_back(check("elf-header", true));
-  EXPECT_TRUE(verdict_of(totals(counted), false));
-  EXPECT_EQ(verdict_of(totals(counted), true).error().kind(), ErrorKind::kHost);
-  counted.push_back(check("notes", false));  // Counted by the agent, but it did not arrive.
-  EXPECT_EQ(verdict_of(totals(counted), false).error().kind(), ErrorKind::kHost);
-  EXPECT_EQ(verdict_of(totals({}), false).error().kind(), ErrorKind::kHost);
+  const auto whole = Stream().messages();
+  EXPECT_TRUE(verdict_of(whole, false));
+  EXPECT_EQ(verdict_of(whole, true).error().kind(), ErrorKind::kHost);
+  for (std::size_t lost = 0; lost < whole.size(); ++lost) {
+    const auto& message = whole[lost];
+    if (!message.has_check() && !message.has_load() && !message.has_prstatus() && !message.has_sample()) continue;
+    auto rest = whole;
+    rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(lost));
+    const auto verdict = verdict_of(rest, false);
+    ASSERT_FALSE(verdict) << lost;
+    EXPECT_EQ(verdict.error().kind(), ErrorKind::kHost);
+  }
 }
 
 TEST(DumpJudge, WhatTheFirstKernelsAgentLeftUnfinishedDoesNotCount) {
   DumpJudge judge;
   judge.take(agent::ProtocolError{});
-  for (const auto& note : kGoodNotes) judge.take(note);
-  judge.take(check("elf-header", true));
-  auto counted = kGoodNotes;
-  counted.push_back(check("elf-header", true));
-  judge.take(totals(counted));
+  for (const auto& message : Stream().messages()) judge.take(message);
   EXPECT_TRUE(judge.judge(truth(), {}));
 }
 
-TEST(DumpJudge, SwappedNotesAreNotTrue) {
-  EXPECT_EQ(judged({kGoodNotes[1], kGoodNotes[0]}).outcome, Outcome::kDumpIncomplete);
-}
-
-TEST(DumpJudge, ADumpOfAnotherKernelIsInvalid) {
-  const auto other_release = judged(kGoodNotes, {.vmcoreinfo = "OSRELEASE=6.1.0-other\nKERNELOFFSET=1000000\n"});
-  EXPECT_EQ(other_release.outcome, Outcome::kDumpInvalid);
-  EXPECT_THAT(other_release.detail, HasSubstr("OSRELEASE"));
-  const auto other_boot = judged(kGoodNotes, {.vmcoreinfo = "OSRELEASE=6.1.0-test\nKERNELOFFSET=2000000\n"});
-  EXPECT_EQ(other_boot.outcome, Outcome::kDumpInvalid);
-  EXPECT_THAT(other_boot.detail, HasSubstr("KERNELOFFSET"));
-  EXPECT_EQ(judged(kGoodNotes, {.vmcoreinfo = ""}).outcome, Outcome::kDumpInvalid);
-}
-
-TEST(DumpJudge, AFailedCheckOfTheFileIsInvalidAndOneOfTheCpusIsNot) {
-  EXPECT_EQ(judged(kGoodNotes, {.extra = {check("loads-readable", false)}}).outcome, Outcome::kDumpInvalid);
-  EXPECT_EQ(judged(kGoodNotes, {.extra = {check("prstatus", false)}}).outcome, Outcome::kDumped)
-      << "the host counts the CPUs itself";
-}
-
 TEST(DumpJudge, ALogWithoutTheTextIsSaidToBeWithout) {
-  EXPECT_FALSE(judged(kGoodNotes, {}, {.log_contains = "second"}).dump.log_matched());
+  EXPECT_FALSE(judged({}, truth(), {.log_contains = "second"}).dump.log_matched());
 }
 
 TEST(PanicCpuInLog, IsTheOneNamedBehindThePanic) {

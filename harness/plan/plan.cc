@@ -112,6 +112,10 @@ std::string_view name(StageKind kind) {
       return "jump";
     case StageKind::kResetBegun:
       return "reset-begun";
+    case StageKind::kNmiTaken:
+    case StageKind::kRegistersTakenDown:
+    case StageKind::kRegistersSaved:
+      return {};
   }
   return "unknown";
 }
@@ -164,6 +168,11 @@ Result<Plan> make_plan(const Scenario& scenario, const KernelImage& kernel) {
     if (place) plan.stages.push_back({stage.kind, *std::move(place)});
   }
   plan.stages.push_back({StageKind::kCrashKexec, TRY(needed(place_of_symbol(kernel, "__crash_kexec")))});
+  plan.stages.push_back({StageKind::kRegistersSaved, TRY(needed(place_of_symbol(kernel, "crash_save_cpu")))});
+  if (auto entry = place_of_symbol(kernel, "asm_exc_nmi")) plan.stages.push_back({StageKind::kNmiTaken, *entry});
+  // crash_setup_regs() is inlined; storing the flags is its last but one act, and nothing else there reads them.
+  const PointSpec flags{kernels::InstructionPoint{"__crash_kexec", "pushfq", 1}, "__crash_kexec/insn:\"pushfq\""};
+  if (auto taken = place_of(kernel, flags)) plan.stages.push_back({StageKind::kRegistersTakenDown, *taken});
   if (std::ranges::find(scenario.unfix, Unfix::kPanicGate) != scenario.unfix.end()) {
     plan.gate = TRY_CONTEXT("unfix: panic-gate", kernels::panic_gate(kernel)).after_exchange;
   }

@@ -30,8 +30,12 @@ enum class StageKind {
   kStoppedItself,
   kJump,
   kResetBegun,
+  // Moments that tell the truth about registers, and are no stages of the report.
+  kNmiTaken,            // The first instruction behind an NMI: the vCPU's registers are those that it interrupted.
+  kRegistersTakenDown,  // __crash_kexec() has just stored the registers of the CPU that it runs on.
+  kRegistersSaved,      // crash_save_cpu() entered: these registers go into the CPU's note.
 };
-// The report's name of the stage: "panic-entered".
+// The report's name of the stage: "panic-entered". Empty for what is no stage.
 std::string_view name(StageKind kind);
 
 struct PlannedStage {

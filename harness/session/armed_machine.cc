@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "harness/director/agent_log.h"
 #include "harness/director/capture_console.h"
+#include "harness/plan/sample_plan.h"
 #include "harness/session/kernel_cmdline.h"
 #include "harness/session/log_file.h"
 #include "harness/session/running_slide.h"
@@ -30,7 +31,8 @@ struct Boot {
   bool armed = false;
   std::optional<std::string> refusal;  // The agent's own words.
   std::string end;                     // How it ended, if neither.
-  CaptureConsole console;              // Its last line says how far the boot came.
+  std::vector<Gpa> workload_pages;
+  CaptureConsole console;  // Its last line says how far the boot came.
 };
 
 // Runs the machine until the boot is decided. The machine may be running when this returns.
@@ -54,7 +56,10 @@ Result<Boot> watch_boot(Machine& machine, LogFile& console_log, LogFile& agent_l
         agent_log.write("\n");
         if (message == nullptr) continue;
         if (message->kind_case() == agent::v1::Message::kFailed) boot.refusal = message->failed().text();
-        if (message->kind_case() == agent::v1::Message::kArmed) boot.armed = true;
+        if (message->kind_case() == agent::v1::Message::kArmed) {
+          boot.armed = true;
+          for (const auto page : message->armed().workload_pages()) boot.workload_pages.push_back({page});
+        }
       }
       if (boot.armed || boot.refusal) return boot;
       continue;
@@ -108,15 +113,17 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
   }
   config.capture_command_line = capture_cmdline();
   const auto capture_kernel = TRY(read_file(recipe.capture->path()));
-  const auto capture_initrd = TRY(agent::capture_initramfs());
+  const auto capture_initrd = TRY(agent::capture_initramfs(plan_samples(*recipe.kernel, recipe.machine.memory_bytes)));
   return agent::first_initramfs({.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd});
 }
 
-ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel)
+ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel,
+                           MemoryPlan memory)
     : machine_(std::move(machine)),
       attachment_(cancellation, *machine_),
       kernel_(kernel),
-      image_check_(purgatory_of(kernel.image())) {}
+      image_check_(purgatory_of(kernel.image())),
+      memory_(std::move(memory)) {}
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& recipe, const BootOptions& options) {
   auto first = try_boot(recipe, options, 1);
@@ -150,7 +157,7 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   auto machine = TRY(options.factory(config));
   {
     std::optional<Cancellation::Attachment> attachment(std::in_place, options.cancellation, *machine);
-    const Boot boot = TRY(watch_boot(*machine, console_log, agent_log));
+    Boot boot = TRY(watch_boot(*machine, console_log, agent_log));
     if (boot.refusal) return invalid_input("{} cannot be armed: {}", recipe.kernel->release(), *boot.refusal);
     if (!boot.armed) {
       return host_error("{}; the console's last line: {}", boot.end,
@@ -166,7 +173,9 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     // One machine is attached once; a request in between is seen when the ArmedMachine attaches it again.
     attachment.reset();
     const RunningKernel kernel(*recipe.kernel, slide);
-    return std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(machine), options.cancellation, kernel));
+    MemoryPlan memory{plan_samples(*recipe.kernel, recipe.machine.memory_bytes), std::move(boot.workload_pages)};
+    return std::unique_ptr<ArmedMachine>(
+        new ArmedMachine(std::move(machine), options.cancellation, kernel, std::move(memory)));
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "harness/director/capture_image_check.h"
+#include "harness/observer/memory_truth.h"
 #include "harness/observer/running_kernel.h"
 #include "harness/scenario/scenario.h"
 #include "harness/session/cancellation.h"
@@ -56,9 +57,11 @@ class ArmedMachine {
   [[nodiscard]] hypervisor::Machine& machine() { return *machine_; }
   [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }
   [[nodiscard]] CaptureImageCheck& image_check() { return image_check_; }
+  [[nodiscard]] const MemoryPlan& memory() const { return memory_; }
 
  private:
-  ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel);
+  ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel,
+               MemoryPlan memory);
   static Result<std::unique_ptr<ArmedMachine>> try_boot(const MachineRecipe& recipe, const BootOptions& options,
                                                         int attempt);
 
@@ -66,6 +69,7 @@ class ArmedMachine {
   Cancellation::Attachment attachment_;
   RunningKernel kernel_;
   CaptureImageCheck image_check_;
+  MemoryPlan memory_;
 };
 
 }  // namespace panicroom::harness

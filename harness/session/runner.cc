@@ -219,6 +219,7 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .kernel = armed.kernel(),
       .capture = *slot.recipe.capture,
       .image_check = armed.image_check(),
+      .memory = armed.memory(),
       .sinks = {.console = [&](std::string_view bytes) { console.write(bytes); },
                 .agent_log =
                     [&](std::string_view line) {

@@ -1,0 +1,74 @@
+#include "harness/observer/log_check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace panicroom::harness {
+namespace {
+
+constexpr std::string_view kPanic = "Kernel panic - not syncing: ";
+constexpr std::array<std::string_view, 5> kOopses = {"BUG: ", "Oops: ", "kernel BUG at ", "general protection fault",
+                                                     "divide error: "};
+constexpr std::size_t kMostText = 256;
+
+// Digits at the start of the text.
+std::optional<std::int32_t> leading_number(std::string_view text) {
+  std::int32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || value < 0) return std::nullopt;
+  return value;
+}
+
+std::string_view line_at(std::string_view log, std::size_t at) {
+  return log.substr(at, std::min(log.find('\n', at), log.size()) - at);
+}
+
+bool says(std::string_view line, const PanicMessage& message) {
+  return message.whole ? line == message.text : line.starts_with(message.text);
+}
+
+}  // namespace
+
+std::optional<std::size_t> find_crash_in_log(std::string_view log, const std::optional<PanicMessage>& message) {
+  if (!message) {
+    std::size_t first = std::string_view::npos;
+    for (const std::string_view oops : kOopses) first = std::min(first, log.find(oops));
+    if (first == std::string_view::npos) return std::nullopt;
+    return first;
+  }
+  for (std::size_t at = log.find(kPanic); at != std::string_view::npos; at = log.find(kPanic, at + 1)) {
+    if (says(line_at(log, at + kPanic.size()), *message)) return at;
+  }
+  return std::nullopt;
+}
+
+std::string panics_in_log(std::string_view log) {
+  std::string text;
+  for (std::size_t at = log.find(kPanic); at != std::string_view::npos; at = log.find(kPanic, at + 1)) {
+    if (text.size() > kMostText) break;
+    text += fmt::format("{}\"{}\"", text.empty() ? "" : ", ", line_at(log, at + kPanic.size()).substr(0, kMostText));
+  }
+  return text.empty() ? "no panic" : text;
+}
+
+std::int32_t cpu_named_behind(std::string_view log, std::size_t begin) {
+  constexpr std::string_view kCpu = "CPU: ";
+  while (begin < log.size()) {
+    const auto at = log.find(kCpu, begin);
+    if (at == std::string_view::npos) return -1;
+    if (const auto number = leading_number(log.substr(at + kCpu.size()))) return *number;
+    begin = at + kCpu.size();
+  }
+  return -1;
+}
+
+std::int32_t panic_cpu_in_log(std::string_view log) {
+  std::size_t begin = log.find("Kernel panic - not syncing");
+  for (const std::string_view oops : kOopses) begin = std::min(begin, log.find(oops));
+  return begin == std::string_view::npos ? -1 : cpu_named_behind(log, begin);
+}
+
+}  // namespace panicroom::harness

@@ -3,14 +3,16 @@
 #include <array>
 #include <cstring>
 
+#include "harness/observer/unwind.h"
 #include "kernels/image/kaslr.h"
+#include "kernels/image/orc.h"
 
 namespace panicroom::harness {
 namespace {
 
 using hypervisor::Machine;
 
-constexpr std::size_t kMaxFrames = 16;
+constexpr std::size_t kMaxFrames = 24;
 constexpr std::size_t kStackBytes = 2048;
 
 // Every word of the stack that may be a return address. Frames that are gone show up too: a guess, and named so in the
@@ -25,6 +27,24 @@ void scan_stack(Machine& machine, VcpuId vcpu, Gva stack, const RunningKernel& k
     if (!kernel.follows_call({value})) continue;
     if (const auto name = kernel.symbolise({value})) place.add_backtrace(*name);
   }
+}
+
+// By the kernel's own tables; if they are not there or lead nowhere, by guess.
+void trace(Machine& machine, VcpuId vcpu, const hypervisor::Registers& registers, const RunningKernel& kernel,
+           v1::CpuPlace& place) {
+  const auto any_function = kernel.image().symbols().unique("panic");
+  const auto table = any_function ? kernels::OrcTable::find(kernel.image().elf(), any_function->address)
+                                  : Result<kernels::OrcTable>(any_function.error());
+  if (table) {
+    const auto found = unwind(
+        *table, kernel, registers,
+        [&](Gva at, std::span<std::byte> into) { return machine.read_memory(vcpu, at, into); }, kMaxFrames);
+    for (const Gva caller : found.callers) {
+      place.add_backtrace(kernel.symbolise(caller).value_or(fmt::format("{:#x}", caller.value)));
+    }
+    if (found.complete || !found.callers.empty()) return;
+  }
+  scan_stack(machine, vcpu, {registers.rsp}, kernel, place);
 }
 
 std::optional<RunningKernel> find_capture(Machine& machine, VcpuId vcpu, const kernels::KernelImage& capture) {
@@ -70,7 +90,7 @@ std::vector<v1::CpuPlace> places(Machine& machine, const RunningKernel& first, c
     }
     if (kernel && place.where() != "user") {
       place.set_place(kernel->symbolise({registers->rip}).value_or(place.place()));
-      scan_stack(machine, vcpu, {registers->rsp}, *kernel, place);
+      trace(machine, vcpu, *registers, *kernel, place);
     }
     result.push_back(std::move(place));
   }

@@ -29,14 +29,7 @@ bool matches(const AtIpi& event, const Ipi& ipi) {
 
 Timeline::Timeline(hypervisor::Machine& machine, const Scenario& scenario, const Plan& plan,
                    const RunningKernel& kernel, Journal& journal)
-    : machine_(machine), scenario_(scenario), plan_(plan), kernel_(kernel), journal_(journal) {
-  for (const Step& step : scenario.timeline) {
-    auto& entry = *journal_.run().add_steps();
-    entry.set_number(step.number);
-    entry.set_text(step.text);
-    entry.set_cpu(static_cast<std::int32_t>(index(step.cpu)));
-  }
-}
+    : machine_(machine), scenario_(scenario), plan_(plan), kernel_(kernel), journal_(journal) {}
 
 Result<> Timeline::begin() { return arm_next(); }
 
@@ -71,7 +64,13 @@ Result<> Timeline::arm_next() {
     for (const LinkAddress at : plan_.steps[next_].at) {
       armed_.insert(TRY(machine_.add_breakpoint(kernel_.running(at), {step.cpu})));
     }
-    if (!std::holds_alternative<Here>(step.at)) return {};
+    if (!std::holds_alternative<Here>(step.at)) {
+      auto event = event_on(step.cpu);
+      event.mutable_step_armed()->set_number(step.number);
+      event.mutable_step_armed()->set_alone(step.alone);
+      journal_.add(std::move(event));
+      return {};
+    }
     TRY(happen());
   }
   return {};
@@ -91,6 +90,9 @@ Result<bool> Timeline::on_breakpoint(const BreakpointHit& hit, const Registers& 
       TRY(machine_.remove_breakpoint(hit.id));
       window.at_loop.reset();
       window.closed = true;
+      auto event = event_on(hit.vcpu);
+      event.mutable_interrupts_restored();
+      journal_.add(std::move(event));
       return true;
     }
     if (window.until.contains(hit.id)) {
@@ -151,11 +153,12 @@ Result<> Timeline::happen() {
   const std::string context =
       fmt::format("{}:{}: step {} ({})", scenario_.file.native(), step.line, step.number, step.text);
   const auto registers = TRY_CONTEXT(context, machine_.registers(step.cpu));
-  auto& entry = *journal_.run().mutable_steps(static_cast<int>(next_));
-  entry.set_happened(true);
-  entry.set_rip(registers.rip);
-  entry.set_place(kernel_.symbolise({registers.rip}).value_or(fmt::format("{:#x}", registers.rip)));
-  journal_.stamp(*entry.mutable_at());
+  auto event = event_on(step.cpu);
+  auto& happened = *event.mutable_step_happened();
+  happened.set_number(step.number);
+  happened.set_rip(registers.rip);
+  happened.set_place(kernel_.symbolise({registers.rip}).value_or(fmt::format("{:#x}", registers.rip)));
+  journal_.add(std::move(event));
 
   TRY(remove(armed_));
   if (held_before_alone_) {
@@ -176,30 +179,39 @@ Result<> Timeline::perform(const Step& step, std::size_t number) {
     std::size_t number;
 
     Result<> operator()(const DoPanic& action) {
-      timeline.journal_.stage("injected", step.cpu, "panic");
+      timeline.journal_.injected(step.cpu, v1::Injected::WHAT_PANIC, action.message);
       return inject_panic(timeline.machine_, step.cpu, timeline.kernel_.running(timeline.plan_.panic), action.message);
     }
     Result<> operator()(const DoOops&) {
-      timeline.journal_.stage("injected", step.cpu, "oops");
+      timeline.journal_.injected(step.cpu, v1::Injected::WHAT_OOPS);
       return inject_oops(timeline.machine_, step.cpu);
     }
     Result<> operator()(const DoNmi&) {
-      timeline.journal_.stage("injected", step.cpu, "nmi");
+      timeline.journal_.injected(step.cpu, v1::Injected::WHAT_NMI);
       return timeline.machine_.inject_nmi(step.cpu);
     }
     Result<> operator()(const DoIrqsOff& action) { return timeline.open_window(step, number, action); }
     Result<> operator()(const DoHold&) {
       timeline.machine_.set_held(step.cpu, true);
+      timeline.journal_.held(step.cpu, true);
       return {};
     }
     Result<> operator()(const DoRelease&) {
       timeline.machine_.set_held(step.cpu, false);
+      timeline.journal_.held(step.cpu, false);
       return {};
     }
-    Result<> operator()(const DoSet& action) { return timeline.set_values(step, action); }
-    Result<> operator()(const DoSkip&) { return skip_instruction(timeline.machine_, step.cpu); }
+    Result<> operator()(const DoSet& action) {
+      timeline.journal_.injected(step.cpu, v1::Injected::WHAT_SET);
+      return timeline.set_values(step, action);
+    }
+    Result<> operator()(const DoSkip&) {
+      timeline.journal_.injected(step.cpu, v1::Injected::WHAT_SKIP);
+      return skip_instruction(timeline.machine_, step.cpu);
+    }
     Result<> operator()(const DoNote&) { return {}; }
     Result<> operator()(const DoStep& action) {
+      timeline.journal_.injected(step.cpu, v1::Injected::WHAT_STEP, fmt::format("{}", action.count));
       for (std::uint32_t i = 0; i < action.count; ++i) TRY(timeline.machine_.step(step.cpu));
       return {};
     }
@@ -208,6 +220,7 @@ Result<> Timeline::perform(const Step& step, std::size_t number) {
 }
 
 Result<> Timeline::open_window(const Step& step, std::size_t number, const DoIrqsOff& action) {
+  const auto before = TRY(machine_.registers(step.cpu));
   Window window{
       TRY(IrqsOffWindow::open(machine_, step.cpu, kernel_.running(plan_.pause_loop))), {}, {}, {}, {}, {}, {}};
   if (action.for_time) window.ends_at = Clock::now() + *action.for_time;
@@ -219,6 +232,10 @@ Result<> Timeline::open_window(const Step& step, std::size_t number, const DoIrq
     }
   }
   windows_.push_back(std::move(window));
+  auto event = event_on(step.cpu);
+  event.mutable_interrupts_off()->set_rip(before.rip);
+  event.mutable_interrupts_off()->set_place(kernel_.symbolise({before.rip}).value_or(fmt::format("{:#x}", before.rip)));
+  journal_.add(std::move(event));
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "harness/director/trial.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
 #include <optional>
 
@@ -10,6 +12,7 @@
 #include "harness/director/timeline.h"
 #include "harness/observer/dump_judge.h"
 #include "harness/observer/journal.h"
+#include "harness/observer/place_samples.h"
 #include "harness/observer/places.h"
 #include "harness/observer/stage_observer.h"
 #include "harness/observer/verdict.h"
@@ -36,12 +39,13 @@ constexpr int kMaxStretch = 3;
 
 class Trial {
  public:
-  Trial(const TrialSetup& setup, v1::Run& run)
+  explicit Trial(const TrialSetup& setup)
       : setup_(setup),
         machine_(setup.machine),
-        journal_(run, setup.sinks.stage),
+        journal_(setup.journal),
         timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, journal_),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
+        place_samples_(setup.machine, setup.kernel, journal_),
         frames_(agent::FrameDecoder::Start::kMidStream) {}
 
   Result<> run();
@@ -54,6 +58,7 @@ class Trial {
   Result<> on_ipi(const hypervisor::Ipi& ipi);
   Result<> on_output(const hypervisor::Output& output);
   Result<> on_message(const agent::v1::Message& message);
+  void log_agent(const std::string& line);
   void on_first_kernels_message(const agent::v1::Message& message);
   void on_capture_entered();
   void on_reset(std::string_view how);
@@ -81,10 +86,11 @@ class Trial {
 
   const TrialSetup& setup_;
   Machine& machine_;
-  Journal journal_;
+  Journal& journal_;
   Timeline timeline_;
   StageObserver observer_;
   DumpJudge judge_;
+  PlaceSamples place_samples_;
   agent::FrameDecoder frames_;
   Heartbeats heartbeats_;
   CaptureConsole capture_console_;
@@ -97,18 +103,43 @@ class Trial {
   Clock::time_point limit_;
 };
 
+// What is known before the machine runs.
+v1::Event started(const TrialSetup& setup) {
+  using google::protobuf::util::TimeUtil;
+  const Scenario& scenario = setup.scenario;
+  v1::Event event;
+  auto& trial = *event.mutable_trial_started();
+  *trial.mutable_run() = setup.journal.run();
+  for (const Step& step : scenario.timeline) {
+    auto& entry = *trial.mutable_run()->add_steps();
+    entry.set_number(step.number);
+    entry.set_text(step.text);
+    entry.set_cpu(static_cast<std::int32_t>(index(step.cpu)));
+  }
+  trial.set_summary(scenario.summary);
+  for (const auto& ref : scenario.refs) trial.add_refs(ref);
+  trial.set_vcpus(setup.machine.vcpus());
+  trial.set_memory_bytes(scenario.machine.memory_bytes);
+  trial.set_crashkernel_bytes(scenario.machine.crashkernel_bytes);
+  for (const auto& workload : scenario.workload) trial.add_workload(workload);
+  trial.set_kernel_cmdline(scenario.kernel_cmdline);
+  *trial.mutable_timeout() = TimeUtil::NanosecondsToDuration(scenario.timeout.count());
+  return event;
+}
+
 void Trial::decide(Outcome outcome, std::string detail) {
   if (decided_) return;
   decided_ = true;
-  journal_.run().set_outcome(to_proto(outcome));
-  journal_.run().set_detail(std::move(detail));
+  journal_.outcome(to_proto(outcome), std::move(detail));
 }
 
 void Trial::take_places() {
-  journal_.run().clear_places();
+  v1::Event event;
+  event.mutable_places()->set_final(true);
   for (auto& place : places(machine_, setup_.kernel, setup_.capture, observer_.jumped())) {
-    *journal_.run().add_places() = std::move(place);
+    *event.mutable_places()->add_cpus() = std::move(place);
   }
+  journal_.add(std::move(event));
 }
 
 std::string Trial::who_is_in_an_nmi() {
@@ -171,6 +202,7 @@ Result<> Trial::watch_ipis_if_wanted() {
 Result<> Trial::run() {
   last_heard_ = journal_.start();
   limit_ = journal_.start() + setup_.scenario.timeout;
+  journal_.add(started(setup_));
   journal_.stage("armed", std::nullopt, "restored from the snapshot of an armed machine");
   TRY(observer_.arm());
   if (setup_.plan.gate) gate_ = TRY(machine_.add_breakpoint(setup_.kernel.running(*setup_.plan.gate), {}));
@@ -226,6 +258,7 @@ Result<> Trial::on_breakpoint(const hypervisor::BreakpointHit& hit) {
     return host_error("CPU {} was reported at {:#x} but stands at {:#x}", hit.vcpu, hit.at.value, registers.rip);
   }
   last_heard_ = Clock::now();
+  if (setup_.sample_places) place_samples_.take();
   if (hit.id == gate_) return override_gate(hit, registers);
   if (!observer_.crashing()) observer_.remember(hit.vcpu, registers, "a step of the timeline");
   if (!TRY(timeline_.on_breakpoint(hit, registers))) {
@@ -291,8 +324,14 @@ Result<> Trial::check_capture_image() {
 }
 
 Result<> Trial::on_ipi(const hypervisor::Ipi& ipi) {
+  if (setup_.sample_places) place_samples_.take();
   journal_.ipi(ipi);
   return timeline_.on_ipi(ipi);
+}
+
+void Trial::log_agent(const std::string& line) {
+  setup_.sinks.agent_log(line);
+  journal_.agent(line);
 }
 
 // Logged in any case; it means something only until the outcome is decided.
@@ -300,6 +339,7 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
   last_heard_ = Clock::now();
   if (output.stream == hypervisor::Stream::kConsole) {
     setup_.sinks.console(output.bytes);
+    journal_.console(output.bytes);
     capture_console_.feed(output.bytes);
     if (decided_) return {};
     if (capture_console_.entered()) on_capture_entered();
@@ -312,12 +352,12 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
   for (const auto& received : frames_.feed(as_bytes(output.bytes))) {
     if (const auto* error = std::get_if<agent::ProtocolError>(&received)) {
       // A crash may cut the first kernel's last message in two. In the capture kernel nothing may be missing.
-      setup_.sinks.agent_log(agent::describe(*error));
+      log_agent(agent::describe(*error));
       judge_.take(*error);
       continue;
     }
     const auto& message = std::get<agent::v1::Message>(received);
-    setup_.sinks.agent_log(describe(message));
+    log_agent(describe(message));
     if (!decided_) TRY(on_message(message));
   }
   return {};
@@ -354,7 +394,9 @@ Result<> Trial::on_message(const agent::v1::Message& message) {
   if (!judge_.finished()) return {};
   auto finding = TRY(judge_.judge(observer_.truth(), setup_.scenario.expect.dump));
   journal_.stage("dump-verified");
-  *journal_.run().mutable_dump() = std::move(finding.dump);
+  v1::Event judged;
+  *judged.mutable_dump_judged()->mutable_dump() = std::move(finding.dump);
+  journal_.add(std::move(judged));
   if (finding.outcome == setup_.scenario.expect.outcome) {
     decide(finding.outcome, std::move(finding.detail));
   } else {
@@ -456,8 +498,8 @@ Result<> Trial::on_deadline() {
 
 }  // namespace
 
-Result<AfterTrial> run_trial(const TrialSetup& setup, v1::Run& run) {
-  Trial trial(setup, run);
+Result<AfterTrial> run_trial(const TrialSetup& setup) {
+  Trial trial(setup);
   TRY(trial.run());
   // What is decided stays decided, whatever becomes of the machine.
   return trial.clean_up() ? AfterTrial::kReusable : AfterTrial::kSpent;

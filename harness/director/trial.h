@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "harness/director/capture_image_check.h"
+#include "harness/observer/journal.h"
 #include "harness/observer/memory_truth.h"
 #include "harness/observer/running_kernel.h"
 #include "harness/plan/plan.h"
@@ -20,7 +21,6 @@ namespace panicroom::harness {
 struct TrialSinks {
   std::function<void(std::string_view)> console;
   std::function<void(std::string_view)> agent_log;  // One line of text for each message.
-  std::function<void(std::string_view)> stage;
 };
 
 struct TrialSetup {
@@ -30,8 +30,10 @@ struct TrialSetup {
   const RunningKernel& kernel;
   const kernels::KernelImage& capture;
   CaptureImageCheck& image_check;  // The machine's.
-  const MemoryPlan& memory;  // What of the machine's memory is compared with the dump.
+  const MemoryPlan& memory;        // What of the machine's memory is compared with the dump.
+  Journal& journal;                // New, of the run that the trial fills.
   TrialSinks sinks;
+  bool sample_places = true;  // False only where the cost of looking is measured.
 };
 
 enum class AfterTrial {
@@ -39,8 +41,9 @@ enum class AfterTrial {
   kSpent,     // It has ended with its guest, or could not be cleaned up.
 };
 
-// Fills outcome, detail, stages, steps, ipis, places and dump of `run`, but no verdict. An error means that the trial
-// could not be carried out; what was seen until then stands in `run`, and the machine is spent.
-Result<AfterTrial> run_trial(const TrialSetup& setup, v1::Run& run);
+// Fills the journal, and by it outcome, detail, stages, steps, ipis, places and dump of its run, but no verdict. An
+// error means that the trial could not be carried out; what was seen until then stands in the journal, and the machine
+// is spent.
+Result<AfterTrial> run_trial(const TrialSetup& setup);
 
 }  // namespace panicroom::harness

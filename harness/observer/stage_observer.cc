@@ -52,6 +52,21 @@ PrstatusRegisters to_prstatus(const PtRegs& words, const Registers& own) {
 constexpr std::size_t kMaxMoments = 64;
 constexpr std::size_t kMaxMessage = 256;
 
+v1::Stopped::How stop_of(StageKind kind) {
+  switch (kind) {
+    case StageKind::kStoppedByCrashNmi:
+      return v1::Stopped::HOW_CRASH_NMI;
+    case StageKind::kStoppedByNmi:
+      return v1::Stopped::HOW_NMI;
+    case StageKind::kStoppedByIrq:
+      return v1::Stopped::HOW_IRQ;
+    case StageKind::kStoppedItself:
+      return v1::Stopped::HOW_ITSELF;
+    default:
+      return v1::Stopped::HOW_UNSPECIFIED;
+  }
+}
+
 }  // namespace
 
 bool holds(kernels::PointCondition condition, const Registers& registers) {
@@ -228,16 +243,12 @@ Result<bool> StageObserver::on_breakpoint(const BreakpointHit& hit, const Regist
   if (found == watches_.end()) return false;
   if (!holds(found->second.condition, registers)) return true;
   const StageKind kind = found->second.kind;
-  std::string note;
-  if (kind == StageKind::kStoppedByCrashNmi || kind == StageKind::kStoppedByNmi) {
-    note = journal_.last_sender(hit.vcpu, true);
-  } else if (kind == StageKind::kStoppedByIrq) {
-    note = journal_.last_sender(hit.vcpu, false);
+  if (const auto how = stop_of(kind); how != v1::Stopped::HOW_UNSPECIFIED) {
+    journal_.stopped(hit.vcpu, how);
+  } else if (!name(kind).empty()) {
+    journal_.stage(name(kind), hit.vcpu);
   }
-  if (!name(kind).empty()) {
-    journal_.stage(name(kind), hit.vcpu, note);
-    remember(hit.vcpu, registers, std::string(name(kind)));
-  }
+  if (!name(kind).empty()) remember(hit.vcpu, registers, std::string(name(kind)));
   switch (kind) {
     case StageKind::kPanicEntered:
       crashing_ = true;

@@ -7,12 +7,10 @@
 #include "harness/report/untrusted_text.h"
 
 namespace panicroom::harness {
-namespace {
 
 using google::protobuf::FieldDescriptor;
 
-// Makes every string field of the message, and of the messages in it, valid UTF-8. As deep as report.proto nests.
-void make_utf8(google::protobuf::Message& message) {
+void change_strings(google::protobuf::Message& message, const std::function<std::string(std::string_view)>& change) {
   const auto& reflection = *message.GetReflection();
   std::vector<const FieldDescriptor*> set_fields;
   reflection.ListFields(message, &set_fields);
@@ -20,19 +18,19 @@ void make_utf8(google::protobuf::Message& message) {
     const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
     for (int i = 0; i < count; ++i) {
       if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-        make_utf8(*(field->is_repeated() ? reflection.MutableRepeatedMessage(&message, field, i)
-                                         : reflection.MutableMessage(&message, field)));
+        change_strings(*(field->is_repeated() ? reflection.MutableRepeatedMessage(&message, field, i)
+                                              : reflection.MutableMessage(&message, field)),
+                       change);
       } else if (field->type() == FieldDescriptor::TYPE_STRING && field->is_repeated()) {
-        reflection.SetRepeatedString(&message, field, i,
-                                     replace_invalid_utf8(reflection.GetRepeatedString(message, field, i)));
+        reflection.SetRepeatedString(&message, field, i, change(reflection.GetRepeatedString(message, field, i)));
       } else if (field->type() == FieldDescriptor::TYPE_STRING) {
-        reflection.SetString(&message, field, replace_invalid_utf8(reflection.GetString(message, field)));
+        reflection.SetString(&message, field, change(reflection.GetString(message, field)));
       }
     }
   }
 }
 
-}  // namespace
+void make_utf8(google::protobuf::Message& message) { change_strings(message, replace_invalid_utf8); }
 
 Result<std::string> report_to_json(const v1::Report& report) {
   v1::Report readable = report;

@@ -2,6 +2,7 @@
 // report` reads it back.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -9,6 +10,13 @@
 #include "panicroom/v1/report.pb.h"
 
 namespace panicroom::harness {
+
+// Puts `change(text)` in the place of every string of the message, and of the messages in it. As deep as the schema
+// nests.
+void change_strings(google::protobuf::Message& message, const std::function<std::string(std::string_view)>& change);
+
+// Makes every string of the message valid UTF-8: other bytes become U+FFFD.
+void make_utf8(google::protobuf::Message& message);
 
 // Indented, with zeros and empty lists written out. Bytes of strings that are not UTF-8 become U+FFFD. kHost if a value
 // has no JSON form (a duration out of protobuf's range).

@@ -16,7 +16,7 @@
 #include "harness/director/trial.h"
 #include "harness/observer/verdict.h"
 #include "harness/plan/plan.h"
-#include "harness/session/log_file.h"
+#include "harness/session/recording.h"
 
 namespace panicroom::harness {
 namespace {
@@ -72,11 +72,13 @@ class Session {
   // The kernel's release is known now: so its runs get it, and a folder for their logs.
   void name_runs(std::size_t kernel, const KernelImage& image);
   void run_group(const Group& group);
-  Result<> run_item(const Group& group, const Item& item, MachineSlot& slot);
-  Result<> run_item_safely(const Group& group, const Item& item, MachineSlot& slot);
+  // `recording` is there from the moment that the trial itself begins.
+  Result<> run_item(const Group& group, const Item& item, MachineSlot& slot, std::unique_ptr<Recording>& recording);
+  Result<> run_item_safely(const Group& group, const Item& item, MachineSlot& slot,
+                           std::unique_ptr<Recording>& recording);
   // Leaves a machine in the slot, at its snapshot.
   Result<> prepare_machine(const Group& group, const Item& item, MachineSlot& slot);
-  void decide(const Item& item, const Result<>& result);
+  void decide(const Item& item, const Result<>& result, Recording* recording = nullptr);
   [[nodiscard]] v1::Report decided() const;
   void show(const Group& group, const Item& item, std::string_view stage);
 
@@ -197,7 +199,8 @@ Result<> Session::prepare_machine(const Group& group, const Item& item, MachineS
   return {};
 }
 
-Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& slot) {
+Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& slot,
+                           std::unique_ptr<Recording>& recording) {
   const Plan plan = TRY(make_plan(*item.scenario, *slot.recipe.kernel));
   TRY(prepare_machine(group, item, slot));
   ArmedMachine& armed = *slot.machine;
@@ -209,9 +212,8 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
   }
   item.run->set_engine(armed.machine().engine());
   item.run->set_kaslr_slide(armed.kernel().slide().bytes);
-  const auto folder = request_.out / item.run->artifacts();
-  auto console = TRY(LogFile::create(folder / "console.log"));
-  auto agent_log = TRY(LogFile::create(folder / "agent.log"));
+  recording = TRY(Recording::create(request_.out / item.run->artifacts(), *item.run,
+                                    [&](std::string_view stage) { show(group, item, stage); }));
   const TrialSetup setup{
       .machine = armed.machine(),
       .scenario = *item.scenario,
@@ -220,24 +222,17 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .capture = *slot.recipe.capture,
       .image_check = armed.image_check(),
       .memory = armed.memory(),
-      .sinks = {.console = [&](std::string_view bytes) { console.write(bytes); },
-                .agent_log =
-                    [&](std::string_view line) {
-                      agent_log.write(line);
-                      agent_log.write("\n");
-                    },
-                .stage = [&](std::string_view stage) { show(group, item, stage); }},
+      .journal = recording->journal(),
+      .sinks = recording->sinks(),
   };
-  const auto result = run_trial(setup, *item.run);
+  const auto result = run_trial(setup);
   if (!result || *result == AfterTrial::kSpent) slot.machine.reset();
   if (!result) {
     // A trial that has begun cannot be one that was skipped.
     if (result.error().kind() == ErrorKind::kUnsupported) return host_error("{}", result.error().message());
     return result.error();
   }
-  TRY(console.status());
-  TRY(agent_log.status());
-  return {};
+  return recording->status();
 }
 
 // Without those that others are still filling.
@@ -252,9 +247,13 @@ v1::Report Session::decided() const {
   return so_far;
 }
 
-void Session::decide(const Item& item, const Result<>& result) {
+void Session::decide(const Item& item, const Result<>& result, Recording* recording) {
   if (!result) set_undecided(result.error(), *item.run);
   decide_verdict(item.scenario->expect, *item.run);
+  if (recording != nullptr) {
+    recording->journal().verdict();
+    if (const auto written = recording->status(); result && !written) set_undecided(written.error(), *item.run);
+  }
   const std::lock_guard lock(mutex_);
   ended_.insert(item.run);
   if (--left_[item.block] > 0) return;
@@ -277,9 +276,10 @@ Result<std::shared_ptr<const KernelImage>> Session::load(const Group& group) {
 }
 
 // Libraries throw when memory or threads run out; that ends a trial, and must not end the process with its guests.
-Result<> Session::run_item_safely(const Group& group, const Item& item, MachineSlot& slot) {
+Result<> Session::run_item_safely(const Group& group, const Item& item, MachineSlot& slot,
+                                  std::unique_ptr<Recording>& recording) {
   try {
-    return run_item(group, item, slot);
+    return run_item(group, item, slot, recording);
   } catch (const std::exception& exception) {
     slot.machine.reset();
     return host_error("the trial ended by an exception: {}", exception.what());
@@ -307,10 +307,11 @@ void Session::run_group(const Group& group) {
     if (cancellation_.requested()) break;
     show(group, item, "");
     const auto started = Clock::now();
-    const auto result = run_item_safely(group, item, slot);
+    std::unique_ptr<Recording> recording;
+    const auto result = run_item_safely(group, item, slot, recording);
     *item.run->mutable_wall() = TimeUtil::NanosecondsToDuration((Clock::now() - started).count());
     if (!result && result.error().kind() == ErrorKind::kCancelled) break;
-    decide(item, result);
+    decide(item, result, recording.get());
   }
 }
 

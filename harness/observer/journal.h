@@ -52,10 +52,10 @@ class Journal {
   // The last event: what the run's verdict is. Fills nothing.
   void verdict();
 
- private:
   // The CPU that sent the last IPI that has reached `target` as an NMI, or as the reboot vector's interrupt.
   [[nodiscard]] std::optional<std::uint32_t> last_sender(VcpuId target, bool nmi) const;
 
+ private:
   v1::Run& run_;
   hypervisor::Clock::time_point start_;
   JournalSinks sinks_;

@@ -146,7 +146,7 @@ Result<> StageObserver::record_stop(VcpuId vcpu, const Registers& registers) {
     cpu.stopped_at = from_pt_regs(words);
   }
   const auto sender = journal_.last_sender(vcpu, true);
-  cpu.stopped_by = sender.empty() ? "the crash NMI" : fmt::format("the crash NMI, {}", sender);
+  cpu.stopped_by = sender ? fmt::format("the crash NMI, sent by CPU {}", *sender) : "the crash NMI";
   return {};
 }
 

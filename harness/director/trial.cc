@@ -203,6 +203,10 @@ Result<> Trial::run() {
   last_heard_ = journal_.start();
   limit_ = journal_.start() + setup_.scenario.timeout;
   journal_.add(started(setup_));
+  // Before the trial began, but of its story.
+  journal_.stage("booted", std::nullopt,
+                 fmt::format("this machine took {:.1f} s to boot to the armed state",
+                             std::chrono::duration<double>(setup_.boot_time).count()));
   journal_.stage("armed", std::nullopt, "restored from the snapshot of an armed machine");
   TRY(observer_.arm());
   if (setup_.plan.gate) gate_ = TRY(machine_.add_breakpoint(setup_.kernel.running(*setup_.plan.gate), {}));

@@ -29,6 +29,7 @@ struct TrialSetup {
   const Plan& plan;
   const RunningKernel& kernel;
   const kernels::KernelImage& capture;
+  std::chrono::nanoseconds boot_time;  // What the machine once took to be armed.
   CaptureImageCheck& image_check;  // The machine's.
   const MemoryPlan& memory;        // What of the machine's memory is compared with the dump.
   Journal& journal;                // New, of the run that the trial fills.

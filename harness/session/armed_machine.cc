@@ -118,10 +118,11 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
 }
 
 ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-                           MemoryPlan memory)
+                           std::chrono::nanoseconds boot_time, MemoryPlan memory)
     : machine_(std::move(machine)),
       attachment_(cancellation, *machine_),
       kernel_(kernel),
+      boot_time_(boot_time),
       image_check_(purgatory_of(kernel.image())),
       memory_(std::move(memory)) {}
 
@@ -157,12 +158,14 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   auto machine = TRY(options.factory(config));
   {
     std::optional<Cancellation::Attachment> attachment(std::in_place, options.cancellation, *machine);
+    const auto started = Clock::now();
     Boot boot = TRY(watch_boot(*machine, console_log, agent_log));
     if (boot.refusal) return invalid_input("{} cannot be armed: {}", recipe.kernel->release(), *boot.refusal);
     if (!boot.armed) {
       return host_error("{}; the console's last line: {}", boot.end,
                         boot.console.last_line().empty() ? "none" : boot.console.last_line());
     }
+    const auto boot_time = Clock::now() - started;
     options.on_stage("armed");
     TRY(stop(*machine, console_log));
     const auto slide = TRY_CONTEXT("finding the KASLR slide", find_running_slide(*machine, *recipe.kernel));
@@ -175,7 +178,7 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     const RunningKernel kernel(*recipe.kernel, slide);
     MemoryPlan memory{plan_samples(*recipe.kernel, recipe.machine.memory_bytes), std::move(boot.workload_pages)};
     return std::unique_ptr<ArmedMachine>(
-        new ArmedMachine(std::move(machine), options.cancellation, kernel, std::move(memory)));
+        new ArmedMachine(std::move(machine), options.cancellation, kernel, boot_time, std::move(memory)));
   }
 }
 

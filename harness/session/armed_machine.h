@@ -1,6 +1,7 @@
 // One boot, many trials: a machine that was booted until its kdump was armed, and a snapshot of that moment.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -56,18 +57,21 @@ class ArmedMachine {
 
   [[nodiscard]] hypervisor::Machine& machine() { return *machine_; }
   [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }
+  // From its first instruction until it was armed.
+  [[nodiscard]] std::chrono::nanoseconds boot_time() const { return boot_time_; }
   [[nodiscard]] CaptureImageCheck& image_check() { return image_check_; }
   [[nodiscard]] const MemoryPlan& memory() const { return memory_; }
 
  private:
   ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-               MemoryPlan memory);
+               std::chrono::nanoseconds boot_time, MemoryPlan memory);
   static Result<std::unique_ptr<ArmedMachine>> try_boot(const MachineRecipe& recipe, const BootOptions& options,
                                                         int attempt);
 
   std::unique_ptr<hypervisor::Machine> machine_;
   Cancellation::Attachment attachment_;
   RunningKernel kernel_;
+  std::chrono::nanoseconds boot_time_;
   CaptureImageCheck image_check_;
   MemoryPlan memory_;
 };

@@ -220,6 +220,7 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .plan = plan,
       .kernel = armed.kernel(),
       .capture = *slot.recipe.capture,
+      .boot_time = armed.boot_time(),
       .image_check = armed.image_check(),
       .memory = armed.memory(),
       .journal = recording->journal(),

@@ -100,6 +100,9 @@ class Machine {
   [[nodiscard]] virtual std::string engine() const = 0;
   [[nodiscard]] virtual bool can(Capability capability) const = 0;
   [[nodiscard]] virtual std::uint32_t vcpus() const = 0;
+  // How long, since the machine was made, that vCPU which fared worst was ready to run and had no CPU of the host's to
+  // run on. Only grows. 0 where the host does not tell. At any time.
+  [[nodiscard]] virtual std::chrono::nanoseconds starved() const = 0;
 
   // --- Lifecycle. A Machine is made stopped before its first instruction (see the engine's own factory).
   // Runs every vCPU that is not held. An error if all are held.

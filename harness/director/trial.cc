@@ -9,6 +9,7 @@
 #include "harness/director/agent_log.h"
 #include "harness/director/capture_console.h"
 #include "harness/director/heartbeats.h"
+#include "harness/director/time_allowance.h"
 #include "harness/director/timeline.h"
 #include "harness/observer/dump_judge.h"
 #include "harness/observer/journal.h"
@@ -28,14 +29,15 @@ using hypervisor::Machine;
 constexpr auto kSilence = std::chrono::seconds(2);
 // How long the engine may take to stop a machine that it was asked to stop.
 constexpr auto kPauseLimit = std::chrono::seconds(30);
-// A crash or a capture kernel that was heard within this time is at work, if on a slow host: its trial gets more time,
-// up to kMaxStretch timeouts. A capture kernel that is at work even then says something about the host; a crash that
-// only goes on talking has hung.
+// A guest that was heard within this time is at work, if on a slow host: its trial gets more time, up to
+// TimeAllowance::kMaxStretch timeouts. A capture kernel that is at work even then says something about the host; a
+// crash that only goes on talking has hung.
 constexpr auto kWorking = std::chrono::seconds(20);
 // next_event() that returns this much after its deadline means that panicroom itself did not run (Ctrl-Z, a host that
 // is out of CPUs): time that the guest did not have either.
 constexpr auto kOversleep = std::chrono::seconds(1);
-constexpr int kMaxStretch = 3;
+
+double in_seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 class Trial {
  public:
@@ -46,7 +48,9 @@ class Trial {
         timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, journal_),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
         place_samples_(setup.machine, setup.kernel, journal_),
-        frames_(agent::FrameDecoder::Start::kMidStream) {}
+        frames_(agent::FrameDecoder::Start::kMidStream),
+        last_heard_(journal_.start()),
+        time_(journal_.start(), setup.scenario.timeout, setup.machine.starved()) {}
 
   Result<> run();
   // Leaves the machine as it was found, for the next trial.
@@ -67,6 +71,7 @@ class Trial {
   // Also to be put behind a sentence; empty if nothing is known.
   [[nodiscard]] std::string why_not_dumped() const;
   Result<> on_deadline();
+  Result<> on_limit(Clock::time_point now);
   Result<> on_jump();
   Result<> check_capture_image();
   Result<> override_gate(const hypervisor::BreakpointHit& hit, hypervisor::Registers registers);
@@ -100,7 +105,7 @@ class Trial {
   bool decided_ = false;
   std::optional<std::pair<Outcome, std::string>> unsettled_;
   Clock::time_point last_heard_;
-  Clock::time_point limit_;
+  TimeAllowance time_;
 };
 
 // What is known before the machine runs.
@@ -200,8 +205,6 @@ Result<> Trial::watch_ipis_if_wanted() {
 }
 
 Result<> Trial::run() {
-  last_heard_ = journal_.start();
-  limit_ = journal_.start() + setup_.scenario.timeout;
   journal_.add(started(setup_));
   // Before the trial began, but of its story.
   journal_.stage("booted", std::nullopt,
@@ -218,7 +221,7 @@ Result<> Trial::run() {
     }
     const auto deadline = next_deadline();
     const Event event = machine_.next_event(deadline);
-    if (const auto late = Clock::now() - deadline; late > kOversleep) limit_ += late;
+    if (const auto late = Clock::now() - deadline; late > kOversleep) time_.give_back(late);
     TRY(dispatch(event));
     TRY(settle());
   }
@@ -236,7 +239,7 @@ Result<> Trial::clean_up() {
 }
 
 Clock::time_point Trial::next_deadline() const {
-  Clock::time_point next = limit_;
+  Clock::time_point next = time_.limit();
   if (observer_.crashing()) next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
   if (const auto window = timeline_.next_deadline()) next = std::min(next, *window);
   return next;
@@ -455,34 +458,49 @@ Result<bool> Trial::nobody_can_go_on() {
   return true;
 }
 
+Result<> Trial::on_limit(Clock::time_point now) {
+  time_.set_starved(machine_.starved());
+  if (time_.host_is_too_slow()) {
+    return host_error("this host is too slow: in {:.0f} s the guest had to wait {:.0f} s for a CPU of the host's",
+                      in_seconds(now - journal_.start()), in_seconds(time_.given()));
+  }
+  if (now < time_.limit()) return {};
+  const bool at_work = now - last_heard_ < kWorking;
+  if (observer_.jumped()) {
+    if (at_work && time_.stretched_too_far(now)) {
+      return host_error("the capture kernel still works after {} times the scenario's timeout: this host is too slow",
+                        TimeAllowance::kMaxStretch);
+    }
+    if (at_work) {
+      time_.extend(now + kWorking);
+      return {};
+    }
+    decide_with_places(Outcome::kCaptureFailed,
+                       fmt::format("nothing more came from the capture kernel in {:.0f} s{}",
+                                   in_seconds(now - journal_.start()), capture_console_.tail()));
+    return {};
+  }
+  if (!observer_.crashing() && heartbeats_.seen_lately(now)) {
+    decide_with_places(Outcome::kNoPanic, fmt::format("no panic in {:.0f} s", in_seconds(now - journal_.start())));
+    return {};
+  }
+  // Nothing that was heard says that it has hung; before a crash, a heartbeat can still come.
+  if (at_work && !time_.stretched_too_far(now)) {
+    time_.extend(observer_.crashing() ? now + kWorking : last_heard_ + kWorking);
+    return {};
+  }
+  decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}",
+                                                 in_seconds(now - journal_.start()), why_not_dumped()));
+  return {};
+}
+
 Result<> Trial::on_deadline() {
   const auto now = Clock::now();
   if (const auto window = timeline_.next_deadline(); window && *window <= now) {
     TRY(stop());
     return timeline_.on_time(now);
   }
-  if (now >= limit_) {
-    if ((observer_.crashing() || observer_.jumped()) && now - last_heard_ < kWorking) {
-      if (now - journal_.start() < kMaxStretch * setup_.scenario.timeout) {
-        limit_ = now + kWorking;
-        return {};
-      }
-      if (observer_.jumped()) {
-        return host_error("the capture kernel still works after {} times the scenario's timeout: this host is too slow",
-                          kMaxStretch);
-      }
-    }
-    const auto seconds = std::chrono::duration<double>(now - journal_.start()).count();
-    if (observer_.jumped()) {
-      decide_with_places(Outcome::kCaptureFailed, fmt::format("nothing more came from the capture kernel in {:.0f} s{}",
-                                                              seconds, capture_console_.tail()));
-    } else if (!observer_.crashing() && heartbeats_.seen_lately(now)) {
-      decide_with_places(Outcome::kNoPanic, fmt::format("no panic in {:.0f} s", seconds));
-    } else {
-      decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}", seconds, why_not_dumped()));
-    }
-    return {};
-  }
+  if (now >= time_.limit()) return on_limit(now);
   // Silence in a crash. A CPU that halts with interrupts off waits for an NMI, and nobody is left to send one.
   if (!observer_.crashing() || now - last_heard_ < kSilence) return {};
   const bool had_jumped = observer_.jumped();

@@ -129,6 +129,7 @@ Result<> QemuMachine::start(const hypervisor::MachineConfig& config, const QemuO
   if (stub_->vcpu_count() != config.vcpus) {
     return host_error("QEMU has {} vCPUs, but should have {}", stub_->vcpu_count(), config.vcpus);
   }
+  threads_ = TRY(domain_->vcpu_threads());
   TRY(check_pins(config.pin));
   if (options.accelerator == Accelerator::kTcg) TRY(want_breakpoint(kResetVector));
   on_reset();
@@ -144,13 +145,11 @@ Result<> QemuMachine::connect_stub() {
   return {};
 }
 
-Result<> QemuMachine::check_pins(const std::vector<std::uint32_t>& pin) {
-  if (pin.empty()) return {};
-  const auto threads = TRY(domain_->vcpu_threads());
+Result<> QemuMachine::check_pins(const std::vector<std::uint32_t>& pin) const {
   for (std::size_t vcpu = 0; vcpu < pin.size(); ++vcpu) {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
-    if (vcpu >= threads.size() || ::sched_getaffinity(threads[vcpu], sizeof(allowed), &allowed) != 0) {
+    if (vcpu >= threads_.size() || ::sched_getaffinity(threads_[vcpu], sizeof(allowed), &allowed) != 0) {
       return errno_error(errno, fmt::format("reading where vCPU {} may run", vcpu));
     }
     if (CPU_COUNT(&allowed) != 1 || !CPU_ISSET(pin[vcpu], &allowed)) {

@@ -34,6 +34,7 @@
 #include "hypervisor/qemu/domain.h"
 #include "hypervisor/qemu/interrupted_pass.h"
 #include "hypervisor/qemu/output_stream.h"
+#include "hypervisor/qemu/starvation.h"
 #include "hypervisor/rsp/client.h"
 
 namespace panicroom::qemu {
@@ -77,6 +78,7 @@ class QemuMachine final : public hypervisor::Machine {
   [[nodiscard]] std::string engine() const override;
   [[nodiscard]] bool can(hypervisor::Capability) const override { return true; }
   [[nodiscard]] std::uint32_t vcpus() const override { return static_cast<std::uint32_t>(vcpus_.size()); }
+  [[nodiscard]] std::chrono::nanoseconds starved() const override { return longest_wait(domain_->pid(), threads_); }
   // QEMU's process, for tests that kill or stop it.
   [[nodiscard]] pid_t pid() const { return domain_->pid(); }
 
@@ -129,7 +131,7 @@ class QemuMachine final : public hypervisor::Machine {
   Result<> start(const hypervisor::MachineConfig& config, const QemuOptions& options);
   Result<> connect_stub();
   Result<> check_config(const hypervisor::MachineConfig& config) const;
-  Result<> check_pins(const std::vector<std::uint32_t>& pin);
+  Result<> check_pins(const std::vector<std::uint32_t>& pin) const;
 
   // Whether the machine may be looked at now; `what` is for the message.
   Result<> check_stopped(std::string_view what) const;
@@ -180,6 +182,7 @@ class QemuMachine final : public hypervisor::Machine {
   QemuOptions options_;
   std::uint64_t memory_bytes_ = 0;
   std::unique_ptr<Domain> domain_;
+  std::vector<pid_t> threads_;  // Of the vCPUs.
   std::shared_ptr<MonitorEvents> monitor_;
   std::optional<rsp::Client> stub_;
   std::optional<OutputStream> console_;

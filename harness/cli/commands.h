@@ -33,6 +33,12 @@ struct RunOptions {
   std::optional<std::filesystem::path> ktap;
 };
 
+struct ReportOptions {
+  std::filesystem::path folder;               // A run's --out folder.
+  std::optional<std::filesystem::path> html;  // Nothing: report.html in the folder.
+  std::optional<std::filesystem::path> trace;
+};
+
 int run(const RunOptions& options);
 int check(const std::vector<std::filesystem::path>& scenarios);
 int doctor();
@@ -40,7 +46,7 @@ int doctor();
 int kernels_list(const std::vector<std::string>& suites, bool cached_only);
 int kernels_fetch(const std::vector<std::string>& references, bool print_path);
 int kernels_inspect(const std::string& reference);
-int report(const std::filesystem::path& folder);
+int report(const ReportOptions& options);
 // kSomeFailed if something got worse from the first report to the second.
 int compare(const std::filesystem::path& before, const std::filesystem::path& after);
 

@@ -74,10 +74,15 @@ int main_with(int argc, char** argv) {
   bool cached_only = false;
   add_kernels(app, references, print_path, cached_only, status);
 
-  std::filesystem::path folder;
-  auto* report_command = app.add_subcommand("report", "Show the report of an earlier run again");
-  report_command->add_option("DIR", folder, "The run's --out folder")->required();
-  report_command->callback([&] { status = report(folder); });
+  ReportOptions report_options;
+  auto* report_command =
+      app.add_subcommand("report", "Show the report of an earlier run again, and write it as a page");
+  report_command->add_option("DIR", report_options.folder, "The run's --out folder")->required();
+  report_command->add_option("--html", report_options.html, "Where the page goes; DIR/report.html if not given")
+      ->type_name("FILE");
+  report_command->add_option("--trace", report_options.trace, "Write the trials' events as a trace for Perfetto")
+      ->type_name("FILE");
+  report_command->callback([&] { status = report(report_options); });
 
   std::filesystem::path before;
   std::filesystem::path after;

@@ -24,7 +24,7 @@ class PlaceSamples {
 
  private:
   static constexpr double kShare = 0.02;
-  static constexpr auto kFree = std::chrono::milliseconds(5);
+  static constexpr auto kFree = std::chrono::milliseconds(25);
 
   hypervisor::Machine& machine_;
   const RunningKernel& kernel_;

@@ -14,7 +14,7 @@ using hypervisor::Clock;
 using hypervisor::Event;
 
 // Far more than anything takes; a test that reaches it has failed.
-constexpr std::chrono::seconds kForever{60};
+constexpr std::chrono::minutes kForever{10};
 
 std::map<std::string, std::uint64_t, std::less<>> read_symbols(const char* path) {
   std::map<std::string, std::uint64_t, std::less<>> symbols;

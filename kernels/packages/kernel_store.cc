@@ -70,9 +70,26 @@ std::optional<std::string> release_in(const PackageRecord& metapackage) {
   return std::nullopt;
 }
 
-// The packages that an image package of 6.19 or later splits its files into.
-std::string binary_package(const std::string& release) { return "linux-binary-" + release; }
-std::string modules_package(const std::string& release) { return "linux-modules-" + release; }
+// A package that an image package of 6.19 or later splits its files into.
+struct PartOfKernel {
+  std::string_view prefix;  // Of its name; the release follows.
+  bool required;
+  std::string_view what;  // That a kernel lacks without it.
+};
+// Suites keep the images of old builds longer than the rest; no guest of ours loads a module, and the configuration only
+// informs.
+constexpr std::array kPartsOfKernel{
+    PartOfKernel{"linux-binary-", true, "image"},
+    PartOfKernel{"linux-modules-", false, "modules"},
+    PartOfKernel{"linux-base-", false, "configuration"},
+};
+
+const PartOfKernel* part_of_kernel(std::string_view package, std::string_view release) {
+  const auto* part = std::find_if(kPartsOfKernel.begin(), kPartsOfKernel.end(), [&](const PartOfKernel& each) {
+    return package.starts_with(each.prefix) && package.substr(each.prefix.size()) == release;
+  });
+  return part == kPartsOfKernel.end() ? nullptr : part;
+}
 
 // What tells kernels apart before anything is fetched: the release, the file, or else the words of the reference.
 std::string identity(const KernelRef& ref) {
@@ -347,8 +364,8 @@ Result<StoredKernel> KernelStore::fetch(const ImagePackage& image, const Progres
 
   std::vector<PackageRecord> packages = {image.record};
   for (const auto& dependency : image.record.depends) {
-    const bool modules = dependency == modules_package(image.release);
-    if (!modules && dependency != binary_package(image.release)) continue;
+    const auto* kind = part_of_kernel(dependency, image.release);
+    if (kind == nullptr) continue;
     const auto records = TRY(archive_->find(image.suite, dependency, Lists::kCached, progress));
     // All parts come from one build.
     const auto same = std::find_if(records.begin(), records.end(),
@@ -356,11 +373,10 @@ Result<StoredKernel> KernelStore::fetch(const ImagePackage& image, const Progres
     const auto* part = same != records.end() ? &*same : newest(records);
     if (part != nullptr) {
       packages.push_back(*part);
-    } else if (modules) {
-      // Suites keep the images of old builds longer than their modules, and no guest of ours loads any.
-      tell(progress, fmt::format("going on without modules: {} lacks {}", image.suite, dependency));
-    } else {
+    } else if (kind->required) {
       return host_error("{} lacks {}", image.suite, dependency);
+    } else {
+      tell(progress, fmt::format("going on without {}: {} lacks {}", kind->what, image.suite, dependency));
     }
   }
 

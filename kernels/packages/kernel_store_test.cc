@@ -266,8 +266,9 @@ TEST_F(KernelStoreTest, FollowsTheMetapackagesOfNewKernels) {
                 {"linux-binary-" + release, "linux-base-" + release, "linux-modules-" + release},
                 make_deb({{"./usr/share/doc/copyright", "text", "", false}}));
   archive_->add("sid", "linux-binary-" + release, "7.2.13-1", {},
-                make_deb({{"./usr/lib/modules/" + release + "/vmlinuz", synthetic_bzimage(), "", false},
-                          {"./usr/lib/modules/" + release + "/config", "CONFIG_X=y", "", false}}));
+                make_deb({{"./usr/lib/modules/" + release + "/vmlinuz", synthetic_bzimage(), "", false}}));
+  archive_->add("sid", "linux-base-" + release, "7.2.13-1", {},
+                make_deb({{"./usr/lib/modules/" + release + "/config", "CONFIG_X=y", "", false}}));
   archive_->add(
       "sid", "linux-modules-" + release, "7.2.13-1", {},
       make_deb({{"./usr/lib/modules/" + release + "/kernel/a.ko.xz", "module", "", false}}, PackageCompression::kZstd));

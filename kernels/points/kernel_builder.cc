@@ -39,7 +39,7 @@ KernelBuilder& KernelBuilder::init_text(std::string code) {
   return *this;
 }
 
-KernelImage KernelBuilder::build() const {
+std::vector<std::byte> KernelBuilder::file() const {
   auto symbols = symbols_;
   symbols.push_back({kSyntheticInitText, 'T', "_sinittext"});
   for (int i = 0; i < 400; ++i) {  // As many as tables need to be told from chance.
@@ -54,11 +54,14 @@ KernelImage KernelBuilder::build() const {
   std::string text = text_.substr(0, kMostSlots * kSlot);
   text.resize(0x4000, '\x90');
   constexpr std::uint64_t kCode = SHF_ALLOC | SHF_EXECINSTR;
-  auto elf = build_elf({{".text", kText.value, kCode, bytes(text)},
-                        {".rodata", kSyntheticRodata, SHF_ALLOC, std::move(rodata)},
-                        {".data", kData.value, SHF_ALLOC | SHF_WRITE, std::vector<std::byte>(64)},
-                        {".init.text", kSyntheticInitText, kCode, bytes(init_text_)}});
-  auto image = KernelImage::from_file_content("synthetic", std::move(elf));
+  return build_elf({{".text", kText.value, kCode, bytes(text)},
+                    {".rodata", kSyntheticRodata, SHF_ALLOC, std::move(rodata)},
+                    {".data", kData.value, SHF_ALLOC | SHF_WRITE, std::vector<std::byte>(64)},
+                    {".init.text", kSyntheticInitText, kCode, bytes(init_text_)}});
+}
+
+KernelImage KernelBuilder::build() const {
+  auto image = KernelImage::from_file_content("synthetic", file());
   if (!image) throw std::runtime_error(image.error().message());
   return *std::move(image);
 }

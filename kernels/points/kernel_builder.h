@@ -24,6 +24,8 @@ class KernelBuilder {
   KernelBuilder& function(const std::string& name, const std::string& code);
   KernelBuilder& init_text(std::string code);
 
+  // The ELF file of it.
+  [[nodiscard]] std::vector<std::byte> file() const;
   [[nodiscard]] KernelImage build() const;
 
  private:

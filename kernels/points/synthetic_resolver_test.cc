@@ -93,7 +93,7 @@ TEST(SyntheticKernel, GateInCrashKexec) {
   EXPECT_THAT(refusal(kernel, "panic/gate"), HasSubstr("no function"));
 }
 
-// From 6.18 on the exchange is in a function of its own, which crash_kexec() calls.
+// By 6.18 the exchange is in a function of its own, which crash_kexec() calls.
 TEST(SyntheticKernel, GateInCrashKexecByPanicTryStart) {
   KernelBuilder b;
   b.symbol(kData, 'D', "panic_cpu");

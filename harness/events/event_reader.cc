@@ -40,10 +40,16 @@ EventLog parse_events(std::string_view text, std::size_t limit) {
 Result<EventLog> read_events(const std::filesystem::path& file, std::size_t limit) {
   std::ifstream in(file, std::ios::binary);
   if (!in) return errno_error(errno, fmt::format("opening {}", file.native()));
-  std::string text(limit + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  // Not all at once: most are small, and one may say that it is large and not be.
+  constexpr std::size_t kPiece = 64u << 10;
+  std::string text;
+  while (in && text.size() <= limit) {
+    const auto before = text.size();
+    text.resize(before + std::min(kPiece, limit + 1 - before));
+    in.read(text.data() + before, static_cast<std::streamsize>(text.size() - before));
+    text.resize(before + static_cast<std::size_t>(in.gcount()));
+  }
   if (in.bad()) return host_error("{} cannot be read", file.native());
-  text.resize(static_cast<std::size_t>(in.gcount()));
   return parse_events(text, limit);
 }
 

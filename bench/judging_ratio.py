@@ -42,7 +42,7 @@ def main():
         if not {"jump", "memory-sampled", "vmcore-opened", "dump-verified"} <= at.keys():
             print(f"judging_ratio: trial {run.get('repeat')} did not dump: {run.get('detail')}", file=sys.stderr)
             return 3
-        samplings.append(at["memory-sampled"] - at["jump"])
+        samplings.append(at["memory-sampled"] - at.get("capture-image-checked", at["jump"]))
         judgings.append(at["dump-verified"] - at["vmcore-opened"])
         ratios.append((samplings[-1] + judgings[-1]) / seconds(run["wall"]))
     if not ratios:

@@ -4,6 +4,7 @@
 #include <gelf.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace panicroom::qemu {
@@ -130,14 +131,17 @@ void TestGuest::command(VcpuId vcpu, Command command) {
   EXPECT_TRUE(written) << written.error().message();
 }
 
+bool TestGuest::keep(const Event& event) {
+  const auto* output = std::get_if<hypervisor::Output>(&event);
+  if (output != nullptr) (output->stream == hypervisor::Stream::kConsole ? console : agent) += output->bytes;
+  return output != nullptr;
+}
+
 Event TestGuest::next() {
   const auto deadline = Clock::now() + kForever;
   for (;;) {
     auto event = machine_->next_event(deadline);
-    if (const auto* output = std::get_if<hypervisor::Output>(&event)) {
-      (output->stream == hypervisor::Stream::kConsole ? console : agent) += output->bytes;
-      continue;
-    }
+    if (keep(event)) continue;
     if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) ADD_FAILURE() << "nothing happened";
     return event;
   }
@@ -174,12 +178,19 @@ void TestGuest::pause() {
 
 void TestGuest::run_until(const std::function<bool()>& done) {
   const auto deadline = Clock::now() + kForever;
+  // Longer each time: on a busy host a machine that is stopped at once never comes to execute anything.
+  auto slice = std::chrono::milliseconds(1);
   while (!done()) {
     ASSERT_LT(Clock::now(), deadline) << "it did not come about";
     const auto resumed = machine_->resume();
     ASSERT_TRUE(resumed) << resumed.error().message();
+    const auto until = Clock::now() + slice;
+    auto event = machine_->next_event(until);
+    while (keep(event)) event = machine_->next_event(until);
+    ASSERT_TRUE(std::holds_alternative<hypervisor::DeadlinePassed>(event)) << describe(event);
     pause();
     ASSERT_FALSE(::testing::Test::HasFailure());
+    slice = std::min(2 * slice, std::chrono::milliseconds(500));
   }
 }
 

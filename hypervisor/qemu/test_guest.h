@@ -58,6 +58,9 @@ class TestGuest {
   std::string console, agent;
 
  private:
+  // True, and collected, if it is output.
+  bool keep(const hypervisor::Event& event);
+
   std::filesystem::path directory_;
   std::map<std::string, std::uint64_t, std::less<>> symbols_;
   std::unique_ptr<QemuMachine> machine_;

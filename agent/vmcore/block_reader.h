@@ -15,7 +15,7 @@ namespace panicroom::vmcore {
 // The file below must not change meanwhile, and must outlive this. One thread.
 class BlockReader : public Reader {
  public:
-  static constexpr std::size_t kBlockBytes = 64 * 1024;
+  static constexpr std::size_t kBlockBytes = 64UL * 1024;
   static constexpr std::size_t kMostBlocks = 64;  // What is kept at most: 4 MiB of the capture kernel's little memory.
 
   explicit BlockReader(const Reader& below) : below_(below) {}

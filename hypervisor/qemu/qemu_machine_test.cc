@@ -316,6 +316,24 @@ TEST(QemuMachine, MemoryIsReadThroughTheVcpusPageTablesAndBoundsAreKept) {
   EXPECT_EQ(machine.registers(VcpuId{2}).error().kind(), ErrorKind::kInvalidInput);
 }
 
+// Much memory comes another way than little does.
+TEST(QemuMachine, MuchPhysicalMemoryReadsAsTheSameInPieces) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  constexpr std::uint64_t kBegin = 0x100000;
+  std::vector<std::byte> whole(std::size_t{1} << 20);
+  ASSERT_OK(machine.read_physical(Gpa{kBegin + 3}, whole));
+  std::vector<std::byte> pieces(whole.size());
+  constexpr std::size_t kPiece = 16 * 1024;
+  for (std::size_t at = 0; at < pieces.size(); at += kPiece) {
+    ASSERT_OK(machine.read_physical(Gpa{kBegin + 3 + at}, std::span(pieces).subspan(at, kPiece)));
+  }
+  EXPECT_EQ(whole, pieces);
+  EXPECT_NE(whole, std::vector<std::byte>(whole.size())) << "the guest's code is in it";
+  EXPECT_EQ(machine.read_physical(Gpa{(64U << 20) - 0x1000}, whole).error().kind(), ErrorKind::kInvalidInput);
+}
+
 TEST(QemuMachine, OutputBeforeAStopIsNotLost) {
   auto guest = TestGuest::at_work(2);
   ASSERT_NE(guest, nullptr);

@@ -166,7 +166,7 @@ Result<std::string> page_data(const v1::Report& report, const fs::path& folder, 
   std::vector<int> order;
   for (int i = 0; i < shown.runs_size(); ++i) order.push_back(i);
   const auto boring = [&](int i) { return settled_verdict(shown.runs(i)) == v1::VERDICT_PASS; };
-  std::ranges::stable_partition(order, [&](int i) { return !boring(i); });
+  std::stable_partition(order.begin(), order.end(), [&](int i) { return !boring(i); });
 
   std::vector<std::string> streams(order.size());
   std::size_t left = limits.all_bytes;

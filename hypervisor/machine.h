@@ -100,8 +100,8 @@ class Machine {
   [[nodiscard]] virtual std::string engine() const = 0;
   [[nodiscard]] virtual bool can(Capability capability) const = 0;
   [[nodiscard]] virtual std::uint32_t vcpus() const = 0;
-  // How long, since the machine was made, that vCPU which fared worst was ready to run and had no CPU of the host's to
-  // run on. Only grows. 0 where the host does not tell. At any time.
+  // How long the guest had to wait for CPUs of the host's: its vCPUs that were ready to run, and the threads that work
+  // for them. Counts from some time in the past, and only grows. 0 where the host does not tell. At any time.
   [[nodiscard]] virtual std::chrono::nanoseconds starved() const = 0;
 
   // --- Lifecycle. A Machine is made stopped before its first instruction (see the engine's own factory).

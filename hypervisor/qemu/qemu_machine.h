@@ -78,7 +78,7 @@ class QemuMachine final : public hypervisor::Machine {
   [[nodiscard]] std::string engine() const override;
   [[nodiscard]] bool can(hypervisor::Capability) const override { return true; }
   [[nodiscard]] std::uint32_t vcpus() const override { return static_cast<std::uint32_t>(vcpus_.size()); }
-  [[nodiscard]] std::chrono::nanoseconds starved() const override { return longest_wait(domain_->pid(), threads_); }
+  [[nodiscard]] std::chrono::nanoseconds starved() const override { return wait_of_guest(domain_->pid(), threads_); }
   // QEMU's process, for tests that kill or stop it.
   [[nodiscard]] pid_t pid() const { return domain_->pid(); }
 

@@ -1,8 +1,8 @@
 #include "hypervisor/qemu/starvation.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <sstream>
 
@@ -10,17 +10,22 @@
 
 namespace panicroom::qemu {
 
-std::chrono::nanoseconds longest_wait(pid_t process, std::span<const pid_t> threads) {
-  std::chrono::nanoseconds longest{0};
+std::chrono::nanoseconds total_wait(pid_t process, std::span<const pid_t> threads) {
+  std::chrono::nanoseconds total{0};
   for (const pid_t thread : threads) {
     const auto text = read_text_file(fmt::format("/proc/{}/task/{}/schedstat", process, thread));
     if (!text) continue;
     std::istringstream fields(*text);
     std::uint64_t ran = 0;
     std::uint64_t waited = 0;
-    if (fields >> ran >> waited) longest = std::max(longest, std::chrono::nanoseconds(waited));
+    if (fields >> ran >> waited) total += std::chrono::nanoseconds(waited);
   }
-  return longest;
+  return total;
+}
+
+std::chrono::nanoseconds wait_of_guest(pid_t process, std::span<const pid_t> vcpu_threads) {
+  const pid_t self = ::gettid();
+  return total_wait(process, vcpu_threads) + total_wait(process, {&process, 1}) + total_wait(::getpid(), {&self, 1});
 }
 
 }  // namespace panicroom::qemu

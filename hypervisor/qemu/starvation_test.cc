@@ -13,7 +13,7 @@ namespace panicroom::qemu {
 namespace {
 
 // Two threads that never sleep on one CPU: one of them waits whenever the other runs.
-TEST(LongestWait, IsThatOfAThreadThatHasToWait) {
+TEST(TotalWait, GrowsForAThreadThatHasToWait) {
   const pid_t only[] = {::gettid()};
   if (::access("/proc/self/schedstat", R_OK) != 0) GTEST_SKIP() << "this kernel does not count (CONFIG_SCHED_INFO)";
   cpu_set_t before;
@@ -29,19 +29,27 @@ TEST(LongestWait, IsThatOfAThreadThatHasToWait) {
     while (!stop) {
     }
   });
-  const auto begin = longest_wait(::getpid(), only);
-  while (longest_wait(::getpid(), only) == begin) {
+  const auto begin = total_wait(::getpid(), only);
+  while (total_wait(::getpid(), only) == begin) {
   }
   stop = true;
   rival.join();
-  EXPECT_GT(longest_wait(::getpid(), only), begin);
+  EXPECT_GT(total_wait(::getpid(), only), begin);
   EXPECT_EQ(::sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
-TEST(LongestWait, OfNobodyIsNone) {
-  EXPECT_EQ(longest_wait(::getpid(), {}).count(), 0);
+TEST(WaitOfGuest, CountsWhoeverTheGuestWaitsFor) {
+  const pid_t vcpus[] = {::gettid()};
+  const auto one = total_wait(::getpid(), vcpus);
+  // The first thread is the calling one here, and the vCPU as well.
+  EXPECT_GE(wait_of_guest(::getpid(), vcpus), 3 * one);
+  EXPECT_GE(wait_of_guest(::getpid(), {}), 2 * one);
+}
+
+TEST(TotalWait, OfNobodyIsNone) {
+  EXPECT_EQ(total_wait(::getpid(), {}).count(), 0);
   const pid_t nobody[] = {-1};
-  EXPECT_EQ(longest_wait(::getpid(), nobody).count(), 0);
+  EXPECT_EQ(total_wait(::getpid(), nobody).count(), 0);
 }
 
 }  // namespace

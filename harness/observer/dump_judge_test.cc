@@ -476,5 +476,12 @@ TEST(PanicCpuInLog, IsTheOneNamedBehindThePanic) {
   EXPECT_EQ(panic_cpu_in_log(""), -1);
 }
 
+TEST(PanicCpuInLog, IsNotTheOneThatGotNoTime) {
+  const std::string stuck = "watchdog: BUG: soft lockup - CPU#2 stuck for 26s! [swapper/2:0]\nCPU: 2 PID: 0\n";
+  EXPECT_EQ(panic_cpu_in_log(stuck + "Kernel panic - not syncing: x\nCPU: 0 PID: 99\n"), 0);
+  EXPECT_EQ(panic_cpu_in_log(stuck + "BUG: kernel NULL pointer dereference\nCPU: 1 PID: 77\n"), 1);
+  EXPECT_EQ(panic_cpu_in_log(stuck), -1);
+}
+
 }  // namespace
 }  // namespace panicroom::harness

@@ -21,6 +21,7 @@ namespace {
 
 // Of text in one message: well below a frame, and small enough that the host sees progress.
 constexpr std::size_t kPartBytes = 16 * 1024;
+constexpr int kSamplesInOne = 32;
 
 class VmcoreFile : public vmcore::Reader {
  public:
@@ -68,10 +69,16 @@ class FindingsSender : public vmcore::Findings {
   }
 
   void sample(const vmcore::Sample& sample) override {
-    v1::Message message;
-    *message.mutable_sample() = to_message(sample);
-    message.mutable_sample()->set_unreadable(printable(sample.unreadable));
-    channel_.send(std::move(message));
+    v1::Sample& out = *samples_.mutable_samples()->add_samples();
+    out = to_message(sample);
+    out.set_unreadable(printable(sample.unreadable));
+    if (samples_.samples().samples_size() == kSamplesInOne) send_samples();
+  }
+
+  // Those that wait for more of their kind.
+  void send_samples() {
+    if (samples_.samples().samples_size() > 0) channel_.send(std::move(samples_));
+    samples_ = {};
   }
 
   [[nodiscard]] std::uint32_t loads() const { return loads_; }
@@ -157,6 +164,7 @@ class FindingsSender : public vmcore::Findings {
 
   Channel& channel_;
   std::uint32_t loads_ = 0;
+  v1::Message samples_;
 };
 
 // The value of a parameter on this kernel's command line: "panicroom.cpus=" gives what stands behind it.
@@ -215,6 +223,8 @@ Outcome<> run_capture_kernel(Channel& channel) {
   options.samples = *std::move(samples);
   options.workload_pages = parse_pages(parameter(kPagesParameter).value_or(""));
   const vmcore::Verdict verdict = vmcore::judge(vmcore::BlockReader(file), options, findings);
+
+  findings.send_samples();
 
   v1::Message message;
   auto& judged = *message.mutable_judged();

@@ -12,6 +12,8 @@
 #include <memory>
 #include <string>
 
+#include "agent/protocol/sample_plan.h"
+
 namespace panicroom::agent {
 namespace {
 
@@ -64,6 +66,7 @@ TEST(Initramfs, CaptureHasInitAndConsoleAndMountPoints) {
   ASSERT_TRUE(members.contains("dev/console"));
   EXPECT_TRUE(S_ISCHR(members.at("dev/console").mode));
   EXPECT_FALSE(members.contains("capture/kernel"));
+  EXPECT_TRUE(members.contains(std::string(kSamplePlanPath.substr(1))));
 }
 
 TEST(Initramfs, FirstHasTheCaptureKernelAndTheConfiguration) {

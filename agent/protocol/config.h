@@ -21,8 +21,9 @@ inline constexpr std::string_view kCpusParameter = "panicroom.cpus=";
 // And this, with the page frame numbers of the workloads' pages: hexadecimal, with commas between them.
 inline constexpr std::string_view kPagesParameter = "panicroom.pages=";
 
-// COMMAND_LINE_SIZE of x86 is 2048 with the terminating zero; elfcorehdr= and kCpusParameter need some of it.
-inline constexpr std::size_t kMaxCaptureCommandLine = 1900;
+// COMMAND_LINE_SIZE of x86 is 2048 with the terminating zero; elfcorehdr=, kCpusParameter and, for 64 vCPUs,
+// kPagesParameter need some of it.
+inline constexpr std::size_t kMaxCaptureCommandLine = 1400;
 // The largest NR_CPUS of x86.
 inline constexpr std::uint32_t kMaxCpus = 8192;
 

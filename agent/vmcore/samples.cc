@@ -37,7 +37,7 @@ class Sampler {
       return;
     }
     const std::uint64_t pages = std::min<std::uint64_t>(length / kPageBytes, kMaxLogPages);
-    for (std::uint64_t page = 0; page < pages; ++page) {
+    for (std::uint64_t page = 0; page < pages; page += kLogStride) {
       take_virtual(SampleKind::kLogBuffer, at + page * kPageBytes, kPageBytes);
     }
   }

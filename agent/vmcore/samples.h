@@ -22,7 +22,7 @@
 
 namespace panicroom::vmcore {
 
-inline constexpr std::size_t kBlockBytes = 256;
+inline constexpr std::size_t kBlockBytes = 1024;
 
 enum class SampleKind : std::uint8_t {
   kKernel = 1,     // A page of the kernel's image; `address` is virtual. So is that of kLogBuffer and kStack.
@@ -45,12 +45,13 @@ struct SamplePlan {
 
   std::vector<LinkAddress> kernel_pages;
   std::vector<Gpa> physical_pages;
-  std::optional<Buffer> log_buffer;        // Of it at most kMaxLogPages pages.
+  std::optional<Buffer> log_buffer;        // Of its first kMaxLogPages pages.
   std::optional<LinkAddress> page_tables;  // The kernel's own top-level table; nothing: no tables are looked at.
 };
 
 inline constexpr std::size_t kMaxSamples = 4096;  // Of one kind.
 inline constexpr std::size_t kMaxLogPages = 64;
+inline constexpr std::size_t kLogStride = 2;  // Of the log buffer every second page.
 
 struct Sample {
   SampleKind kind = SampleKind::kKernel;

@@ -65,10 +65,8 @@ std::string describe_kind(const Message& message) {
     case Message::kLoad:
       return fmt::format("PT_LOAD {:#x} at {:#x}, {} bytes", message.load().physical_address(),
                          message.load().virtual_address(), message.load().bytes());
-    case Message::kSample:
-      return fmt::format("sample of kind {} at {:#x}, {} bytes{}{}", message.sample().kind(),
-                         message.sample().address(), message.sample().bytes(),
-                         message.sample().unreadable().empty() ? "" : ": ", escaped(message.sample().unreadable()));
+    case Message::kSamples:
+      return fmt::format("{} samples of memory", message.samples().samples_size());
     case Message::KIND_NOT_SET:
       break;
   }

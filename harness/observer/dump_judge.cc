@@ -71,8 +71,10 @@ void DumpJudge::take(const Message& message) {
     case Message::kLoad:
       if (loads_.size() < kMaxRecords) loads_.push_back(message.load());
       break;
-    case Message::kSample:
-      if (samples_.size() < kMaxSamples) samples_.push_back(shortened(message.sample()));
+    case Message::kSamples:
+      for (const auto& sample : message.samples().samples()) {
+        if (samples_.size() < kMaxSamples) samples_.push_back(shortened(sample));
+      }
       break;
     case Message::kVmcoreinfo:
       if (vmcoreinfo_.size() < kMaxEvidence) vmcoreinfo_ += message.vmcoreinfo().text();

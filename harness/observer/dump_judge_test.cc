@@ -157,7 +157,7 @@ struct Stream {
     all.push_back(text_of(vmcoreinfo.substr(0, half), false));
     all.push_back(text_of(vmcoreinfo.substr(half), false));
     all.push_back(text_of(log, true));
-    for (const auto& one : samples) *all.emplace_back().mutable_sample() = agent::to_message(one);
+    for (const auto& one : samples) *all.emplace_back().mutable_samples()->add_samples() = agent::to_message(one);
     all.push_back(totals(all));
     return all;
   }
@@ -170,7 +170,7 @@ struct Stream {
       if (message.has_check() && message.check().ok()) judged.set_checks_passed(judged.checks_passed() + 1);
       if (message.has_check() && !message.check().ok()) judged.set_checks_failed(judged.checks_failed() + 1);
       if (message.has_load()) judged.set_loads(judged.loads() + 1);
-      if (message.has_sample()) judged.set_samples(judged.samples() + 1);
+      judged.set_samples(judged.samples() + static_cast<std::uint32_t>(message.samples().samples_size()));
       if (message.has_prstatus() && has_registers(message.prstatus())) {
         judged.set_cpus_with_registers(judged.cpus_with_registers() + 1);
       }
@@ -318,7 +318,7 @@ std::vector<Mutation> mutations() {
 
 TEST(DumpJudge, EveryMutationOfTheTruthIsCaughtAndNamed) {
   const auto all = mutations();
-  EXPECT_GE(all.size(), 250u);
+  EXPECT_GE(all.size(), 160u);
   for (const Mutation& mutation : all) {
     SCOPED_TRACE(mutation.what);
     Stream stream;
@@ -346,7 +346,7 @@ TEST(DumpJudge, AMutationNamesBothValues) {
   stream = {};
   stream.samples[5].blocks[3] = 0xdeadbeef;
   const auto page = check_named(judged(stream), "memory: pages anywhere");
-  EXPECT_THAT(page.actual(), HasSubstr("0x3000000+0x300 to 0x400 differs: CRC-32 deadbeef, not 00001773"));
+  EXPECT_THAT(page.actual(), HasSubstr("0x3000000+0xc00 to 0x1000 differs: CRC-32 deadbeef, not 00001773"));
 }
 
 TEST(DumpJudge, WhatTheKernelSavesMustBeWhatTheCpuHad) {
@@ -446,7 +446,7 @@ TEST(DumpJudge, AStreamThatLostSomethingIsTheHarnesssFault) {
   EXPECT_EQ(verdict_of(whole, true).error().kind(), ErrorKind::kHost);
   for (std::size_t lost = 0; lost < whole.size(); ++lost) {
     const auto& message = whole[lost];
-    if (!message.has_check() && !message.has_load() && !message.has_prstatus() && !message.has_sample()) continue;
+    if (!message.has_check() && !message.has_load() && !message.has_prstatus() && !message.has_samples()) continue;
     auto rest = whole;
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(lost));
     const auto verdict = verdict_of(rest, false);

@@ -14,8 +14,8 @@ struct Share {
   std::string_view section;
   std::uint64_t pages;
 };
-constexpr std::array kShares = {Share{".text", 10}, Share{".rodata", 6}, Share{".data", 10}, Share{".bss", 8}};
-constexpr std::uint64_t kPagesAnywhere = 32;
+constexpr std::array kShares = {Share{".text", 6}, Share{".rodata", 4}, Share{".data", 6}, Share{".bss", 4}};
+constexpr std::uint64_t kPagesAnywhere = 20;
 
 // A page of each of `count` equal parts of [begin, end), at a place in it that the part's number decides.
 template <typename Take>

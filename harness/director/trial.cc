@@ -141,7 +141,8 @@ void Trial::decide(Outcome outcome, std::string detail) {
 void Trial::take_places() {
   v1::Event event;
   event.mutable_places()->set_final(true);
-  for (auto& place : places(machine_, setup_.kernel, setup_.capture, observer_.jumped())) {
+  const auto jumped = observer_.jumped() ? observer_.truth().owner : std::nullopt;
+  for (auto& place : places(machine_, setup_.kernel, setup_.capture, jumped)) {
     *event.mutable_places()->add_cpus() = std::move(place);
   }
   journal_.add(std::move(event));
@@ -150,7 +151,9 @@ void Trial::take_places() {
 std::string Trial::who_is_in_an_nmi() {
   std::string text;
   for (const auto& place : journal_.run().places()) {
-    const auto entered = [](const std::string& caller) { return caller.starts_with("asm_exc_nmi"); };
+    const auto entered = [](const std::string& caller) {
+      return caller.starts_with("exc_nmi") || caller.starts_with("asm_exc_nmi");
+    };
     if (std::ranges::none_of(place.backtrace(), entered)) continue;
     text += fmt::format("; CPU {} is in an NMI handler, so that further NMIs are blocked", place.cpu());
   }
@@ -471,7 +474,8 @@ Result<> Trial::on_limit(Clock::time_point now) {
       return host_error("the capture kernel still works after {} times the scenario's timeout: this host is too slow",
                         TimeAllowance::kMaxStretch);
     }
-    if (at_work) {
+    // Nothing is heard of a capture kernel before it has a console, however long the host takes to unpack and boot it.
+    if (at_work || (!capture_console_.entered() && !time_.stretched_too_far(now))) {
       time_.extend(now + kWorking);
       return {};
     }

@@ -57,7 +57,7 @@ std::optional<RunningKernel> find_capture(Machine& machine, VcpuId vcpu, const k
 }  // namespace
 
 std::vector<v1::CpuPlace> places(Machine& machine, const RunningKernel& first, const kernels::KernelImage& capture,
-                                 bool after_jump) {
+                                 std::optional<VcpuId> jumped) {
   std::vector<v1::CpuPlace> result;
   for (std::uint32_t number = 0; number < machine.vcpus(); ++number) {
     const VcpuId vcpu{number};
@@ -75,9 +75,7 @@ std::vector<v1::CpuPlace> places(Machine& machine, const RunningKernel& first, c
     place.set_halted(machine.halted(vcpu).value_or(false));
     place.set_place(fmt::format("{:#x}", registers->rip));
     std::optional<RunningKernel> kernel;
-    if (after_jump) kernel = find_capture(machine, vcpu, capture);
-    // A CPU that the first kernel stopped still has that kernel's page tables, and both may be of one image.
-    if (kernel && kernel->slide() == first.slide() && capture.banner() == first.image().banner()) kernel.reset();
+    if (jumped == vcpu) kernel = find_capture(machine, vcpu, capture);
     if (kernel && kernel->in_text({registers->rip})) {
       place.set_where("capture");
     } else if (first.in_text({registers->rip})) {

@@ -223,12 +223,9 @@ void StageObserver::record_message(VcpuId vcpu, const Registers& registers) {
     const Gva at{list.reg_save_area + list.gp_offset};
     if (!machine_.read_memory(vcpu, at, std::as_writable_bytes(std::span(&argument, 1)))) return;
   }
-  if (format == "%s") {
-    messages_[vcpu] = {read_text(vcpu, {argument}), true};
-  } else {
-    const auto conversion = format.find('%');
-    messages_[vcpu] = {format.substr(0, conversion), conversion == std::string::npos};
-  }
+  const std::string text = format == "%s" ? read_text(vcpu, {argument}) : format.substr(0, format.find('%'));
+  const bool whole = (format == "%s" || text == format) && text.size() < kMaxMessage;
+  messages_[vcpu] = {text, whole};
 }
 
 Result<> StageObserver::record_memory(const MemoryPlan& plan) {

@@ -67,6 +67,7 @@ Result<std::vector<harness::KernelSource>> RunCommand::kernel_sources() {
          [image](const harness::StageSink& /*on_stage*/) -> Result<decltype(image)> { return image; }}};
   }
   std::vector<harness::KernelSource> sources;
+  sources.reserve(refs.size());
   for (const auto& ref : refs) {
     sources.push_back({ref.text(), [ref](const harness::StageSink& on_stage) { return load_kernel(ref, on_stage); }});
   }

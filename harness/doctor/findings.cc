@@ -30,9 +30,9 @@ std::string kvm_meaning(const HostFindings& findings) {
 EngineFinding judge_qemu(const HostFindings& findings) {
   EngineFinding engine;
   engine.engine = "qemu";
-  if (findings.qemu.version.empty()) {
-    engine.finding = findings.qemu.finding;
-  } else if (findings.qemu_img_version.empty()) {
+  engine.finding = findings.qemu.finding;
+  if (findings.qemu.version.empty()) return engine;
+  if (findings.qemu_img_version.empty()) {
     engine.finding = fmt::format("qemu-img is missing: {}", kQemuPackages);
   } else if (findings.libvirt.version.empty()) {
     engine.finding = fmt::format("libvirt is missing: {}", kLibvirtPackages);
@@ -47,8 +47,6 @@ EngineFinding judge_qemu(const HostFindings& findings) {
     engine.cpl0_instructions_per_second = findings.qemu.cpl0_instructions_per_second;
     engine.finding =
         fmt::format("{} ({} a second)", findings.qemu.finding, render_rate(findings.qemu.cpl0_instructions_per_second));
-  } else {
-    engine.finding = findings.qemu.finding;
   }
   return engine;
 }

@@ -14,11 +14,6 @@ namespace {
 using hypervisor::Clock;
 using hypervisor::Event;
 
-// The firmware's entry, CS.base ffff0000 and IP fff0: the only place in real mode that a breakpoint is kept at.
-bool at_reset_vector(const hypervisor::Registers& registers) {
-  return (registers.cr0 & hypervisor::kCr0Pe) == 0 && (registers.cs & 0xffff) == 0xf000 && registers.rip == 0xfff0;
-}
-
 int poll_timeout(Clock::time_point until) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
   // A wait of a day is as good as one without end, and fits an int.
@@ -29,6 +24,10 @@ int poll_timeout(Clock::time_point until) {
 
 std::string QemuMachine::engine() const {
   return options_.accelerator == Accelerator::kTcg ? "qemu (tcg)" : "qemu (kvm)";
+}
+
+bool QemuMachine::at_reset_vector(const hypervisor::Registers& registers) {
+  return (registers.cr0 & hypervisor::kCr0Pe) == 0 && (registers.cs & 0xffff) == 0xf000 && registers.rip == 0xfff0;
 }
 
 Error QemuMachine::lose(const Error& error) {

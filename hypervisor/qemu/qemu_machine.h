@@ -142,6 +142,9 @@ class QemuMachine final : public hypervisor::Machine {
   template <typename T>
   Result<T> or_lose(Result<T> result);
 
+  // The firmware's entry, CS.base ffff0000 and IP fff0: the only place in real mode that a breakpoint is kept at.
+  static bool at_reset_vector(const hypervisor::Registers& registers);
+
   // --- Running (qemu_machine.cc)
   Result<> run();
   void on_stop(const rsp::StopReply& stop);

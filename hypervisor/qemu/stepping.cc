@@ -36,6 +36,7 @@ Result<bool> QemuMachine::is_halted(VcpuId vcpu) {
 // One step of the stub's, which executes an instruction, or one iteration of a repeated one, or enters a handler.
 Result<QemuMachine::StepEnd> QemuMachine::step_once(VcpuId vcpu, const Registers& before) {
   const auto deadline = Clock::now() + options_.patience;
+  const bool was_at_reset = at_reset_vector(TRY(stub_->read_registers(VcpuId{0})));
   bool unchanged_before = false;
   for (;;) {
     const auto stop = TRY(stub_->step(vcpu));
@@ -43,9 +44,8 @@ Result<QemuMachine::StepEnd> QemuMachine::step_once(VcpuId vcpu, const Registers
     if (stop.is_gone()) return host_error("its gdbstub says that it ended with status {}", stop.code);
     if (stop.code == rsp::kSignalQuit) return StepEnd::kShutdown;
     const auto boot = TRY(stub_->read_registers(VcpuId{0}));
-    const bool at_reset = (boot.cr0 & hypervisor::kCr0Pe) == 0 && (boot.cs & 0xffff) == 0xf000 && boot.rip == 0xfff0;
-    const bool was_there = index(vcpu) == 0 && (before.cr0 & hypervisor::kCr0Pe) == 0 && before.rip == 0xfff0;
-    if (at_reset && stop.is_trap() && stop.vcpu == VcpuId{0} && !was_there) return StepEnd::kReset;
+    // Whatever QEMU says that it stopped for: on a busy host the step may have run out of time as well.
+    if (at_reset_vector(boot) && !was_at_reset) return StepEnd::kReset;
 
     const auto after = index(vcpu) == 0 ? boot : TRY(stub_->read_registers(vcpu));
     // QEMU notes for the whole machine that some vCPU came to a breakpoint. If several did, one note may be left over

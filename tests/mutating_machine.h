@@ -23,6 +23,7 @@ class MutatingMachine : public hypervisor::Machine {
   [[nodiscard]] std::string engine() const override { return machine_->engine(); }
   [[nodiscard]] bool can(hypervisor::Capability capability) const override { return machine_->can(capability); }
   [[nodiscard]] std::uint32_t vcpus() const override { return machine_->vcpus(); }
+  [[nodiscard]] std::chrono::nanoseconds starved() const override { return machine_->starved(); }
   Result<> resume() override { return machine_->resume(); }
   Result<> pause() override { return machine_->pause(); }
   hypervisor::Event next_event(hypervisor::Clock::time_point deadline) override;

@@ -30,9 +30,9 @@ struct TrialSetup {
   const RunningKernel& kernel;
   const kernels::KernelImage& capture;
   std::chrono::nanoseconds boot_time;  // What the machine once took to be armed.
-  CaptureImageCheck& image_check;  // The machine's.
-  const MemoryPlan& memory;        // What of the machine's memory is compared with the dump.
-  Journal& journal;                // New, of the run that the trial fills.
+  CaptureImageCheck& image_check;      // The machine's.
+  const MemoryPlan& memory;            // What of the machine's memory is compared with the dump.
+  Journal& journal;                    // New, of the run that the trial fills.
   TrialSinks sinks;
   bool sample_places = true;  // False only where the cost of looking is measured.
 };

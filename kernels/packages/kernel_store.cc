@@ -76,8 +76,8 @@ struct PartOfKernel {
   bool required;
   std::string_view what;  // That a kernel lacks without it.
 };
-// Suites keep the images of old builds longer than the rest; no guest of ours loads a module, and the configuration only
-// informs.
+// Suites keep the images of old builds longer than the rest; no guest of ours loads a module, and the configuration
+// only informs.
 constexpr std::array kPartsOfKernel{
     PartOfKernel{"linux-binary-", true, "image"},
     PartOfKernel{"linux-modules-", false, "modules"},

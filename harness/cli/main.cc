@@ -1,6 +1,7 @@
 // panicroom's command line: options in, a command out. What the commands do stands in *_command.cc.
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdio>
 #include <exception>
 
 #include "harness/cli/commands.h"
@@ -108,4 +109,12 @@ int main_with(int argc, char** argv) {
 }  // namespace
 }  // namespace panicroom::cli
 
-int main(int argc, char** argv) { return panicroom::cli::main_with(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return panicroom::cli::main_with(argc, argv);
+  } catch (...) {
+    // Memory ran out while an error was being told.
+    std::fputs("panicroom: out of memory\n", stderr);
+    return panicroom::cli::kHarnessError;
+  }
+}

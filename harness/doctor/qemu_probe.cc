@@ -105,6 +105,7 @@ Result<pid_t> start(const std::string& program, int rom, int out, int err) {
                                    "-device",
                                    fmt::format("isa-debug-exit,iobase={:#x},iosize=1", kExitPort)};
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (auto& argument : argv) arguments.push_back(argument.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;

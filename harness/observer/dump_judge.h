@@ -47,7 +47,7 @@ class DumpJudge {
  private:
   static constexpr std::size_t kMaxEvidence = 16u << 20;
   static constexpr std::size_t kMaxRecords = 8192 + 64;
-  static constexpr std::size_t kMaxSamples = 6 * 4096;
+  static constexpr std::size_t kMaxSamples = 6UL * 4096;
 
   [[nodiscard]] Result<> check_stream() const;
 

@@ -82,8 +82,10 @@ std::vector<MemoryFinding> check_samples(const std::vector<agent::v1::Sample>& s
                                          bool registers_true) {
   std::map<Key, Sample> sent;
   for (const auto& message : samples) {
-    if (auto sample = agent::from_message(message))
-      sent.emplace(Key{sample->kind, sample->address}, *std::move(sample));
+    auto sample = agent::from_message(message);
+    if (!sample) continue;
+    const Key key{sample->kind, sample->address};
+    sent.emplace(key, *std::move(sample));
   }
   const auto running = truth.not_stopped();
   std::map<SampleKind, Tally> tallies;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -163,8 +164,8 @@ Result<std::string> page_data(const v1::Report& report, const fs::path& folder, 
   for (auto& run : undecided_runs(report, folder)) *shown.add_runs() = std::move(run);
 
   // What failed is what the page is for: it gets the room first.
-  std::vector<int> order;
-  for (int i = 0; i < shown.runs_size(); ++i) order.push_back(i);
+  std::vector<int> order(static_cast<std::size_t>(shown.runs_size()));
+  std::iota(order.begin(), order.end(), 0);
   const auto boring = [&](int i) { return settled_verdict(shown.runs(i)) == v1::VERDICT_PASS; };
   std::stable_partition(order.begin(), order.end(), [&](int i) { return !boring(i); });
 

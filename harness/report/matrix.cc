@@ -107,6 +107,7 @@ std::size_t widest(const std::vector<std::string>& labels) {
 // The width of each column under these headings.
 std::vector<std::size_t> column_widths(const Table& table, const std::vector<std::string>& headings) {
   std::vector<std::size_t> widths;
+  widths.reserve(headings.size());
   for (const auto& heading : headings) widths.push_back(columns(heading));
   for (const auto& [place, cell] : table.cells) widths[place.second] = std::max(widths[place.second], cell.width);
   return widths;
@@ -148,6 +149,7 @@ std::string matrix(const v1::Report& report, bool colour) {
     widths = column_widths(table, headings);
   }
   std::vector<Cell> heads;
+  heads.reserve(headings.size());
   for (const auto& heading : headings) heads.push_back({heading, columns(heading)});
   std::string text = line("kernel", label_width, heads, widths);
   for (std::size_t i = 0; i < table.kernels.size(); ++i) {

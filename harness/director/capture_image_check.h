@@ -2,7 +2,7 @@
 //
 // The guest's purgatory computes the SHA-256 digest of the whole image, one interpreted instruction after the other: a
 // quarter of what a trial costs under emulation. What it finds cannot differ between trials of one machine as long as
-// the memory that it looks at, and its own, do not: then the host computes the same digest in a hundredth of the time,
+// the memory that it looks at, and its own, do not: then the host computes the same digest in a quarter of the time,
 // and leaves the purgatory an empty list to check. So
 // - the first trial's purgatory does all of its work, and nothing here is in its way;
 // - once the capture kernel has run, later trials of the machine are spared it if the purgatory's memory is, byte for

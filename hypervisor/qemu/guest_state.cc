@@ -12,20 +12,8 @@
 namespace panicroom::qemu {
 namespace {
 
-// The memory map of QEMU's PC (machine "pc"): up to 3.5 GiB in one piece, else 3 GiB and the rest above 4 GiB.
-bool is_ram(std::uint64_t memory_bytes, std::uint64_t at, std::uint64_t length) {
-  constexpr std::uint64_t kMostInOnePiece = 0xe0000000;
-  constexpr std::uint64_t kLowOfTwo = 0xc0000000;
-  constexpr std::uint64_t kHigh = 0x100000000;
-  const auto within = [&](std::uint64_t begin, std::uint64_t size) {
-    return at >= begin && at - begin <= size && length <= size - (at - begin);
-  };
-  if (memory_bytes <= kMostInOnePiece) return within(0, memory_bytes);
-  return within(0, kLowOfTwo) || within(kHigh, memory_bytes - kLowOfTwo);
-}
-
-// From this size on memory goes over the monitor, which takes some milliseconds and then copies; the stub, in
-// hexadecimal digits and packets of two KiB, takes longer for more.
+// From this size on memory that cannot be read from QEMU's goes over the monitor, which takes some milliseconds and then
+// copies; the stub, in hexadecimal digits and packets of two KiB, takes longer for more.
 constexpr std::size_t kBulk = 128 * 1024;
 
 Error outside(Gpa at, std::size_t length) {
@@ -104,8 +92,12 @@ Result<> QemuMachine::write_memory(VcpuId vcpu, Gva at, std::span<const std::byt
 
 Result<> QemuMachine::read_physical(Gpa at, std::span<std::byte> into) {
   TRY(check_stopped("reading memory"));
-  if (!is_ram(memory_bytes_, at.value, into.size())) return outside(at, into.size());
+  if (!is_ram(ram_pieces_, at, into.size())) return outside(at, into.size());
   if (into.empty()) return {};
+  if (ram_ && ram_->covers(at, into.size())) {
+    if (ram_->read(at, into)) return {};
+    ram_.reset();  // The host forbids it, or QEMU is gone: the other ways work, or say so.
+  }
   if (into.size() >= kBulk) return or_lose(read_bulk(at, into));
   const auto bytes = stub_->read_physical(at, into.size());
   if (!bytes) return lose(bytes.error());
@@ -131,7 +123,7 @@ Result<> QemuMachine::read_bulk(Gpa at, std::span<std::byte> into) {
 
 Result<> QemuMachine::write_physical(Gpa at, std::span<const std::byte> bytes) {
   TRY(check_stopped("writing memory"));
-  if (!is_ram(memory_bytes_, at.value, bytes.size())) return outside(at, bytes.size());
+  if (!is_ram(ram_pieces_, at, bytes.size())) return outside(at, bytes.size());
   if (bytes.empty()) return {};
   return or_lose(stub_->write_physical(at, bytes));
 }

@@ -93,7 +93,7 @@ Result<> QemuMachine::check_config(const hypervisor::MachineConfig& config) cons
 Result<> QemuMachine::start(const hypervisor::MachineConfig& config, const QemuOptions& options) {
   TRY(check_config(config));
   options_ = options;
-  memory_bytes_ = config.memory_bytes;
+  ram_pieces_ = ram_of_pc(config.memory_bytes);
   vcpus_.resize(config.vcpus);
   cancel_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!cancel_) return errno_error(errno, "making an eventfd");
@@ -130,6 +130,7 @@ Result<> QemuMachine::start(const hypervisor::MachineConfig& config, const QemuO
     return host_error("QEMU has {} vCPUs, but should have {}", stub_->vcpu_count(), config.vcpus);
   }
   threads_ = TRY(domain_->vcpu_threads());
+  if (options.look_into_qemu) TRY(find_ram());
   TRY(check_pins(config.pin));
   if (options.accelerator == Accelerator::kTcg) TRY(want_breakpoint(kResetVector));
   on_reset();
@@ -142,6 +143,18 @@ Result<> QemuMachine::connect_stub() {
   // An instruction takes microseconds; what reaches this is a HLT that waits, and a step on a busy host is repeated.
   config.step_timeout = std::chrono::milliseconds(100);
   stub_ = TRY(rsp::Client::connect(sockets_ / "gdb", hypervisor::Clock::now() + options_.patience, config));
+  return {};
+}
+
+Result<> QemuMachine::find_ram() {
+  std::vector<GuestRam::Mapped> mapped;
+  for (const auto& piece : ram_pieces_) {
+    const auto answer = TRY(domain_->hmp(fmt::format("gpa2hva {:#x}", piece.begin.value)));
+    const auto host = parse_gpa2hva(answer);
+    if (!host) return host_error("QEMU's monitor answered gpa2hva with `{}`", answer);
+    mapped.push_back({piece, *host});
+  }
+  ram_.emplace(domain_->pid(), std::move(mapped));
   return {};
 }
 

@@ -2,7 +2,8 @@
 // kept.
 //
 // Stops, registers, memory and who runs go over QEMU's gdbstub; snapshots and what the stub does not know over the
-// monitor, through libvirt; the guest's output over two sockets. One thread polls them all.
+// monitor, through libvirt; the guest's output over two sockets. One thread polls them all. Physical memory is read from
+// QEMU's own (guest_ram.h) where the host allows that.
 //
 // - Held: left out of what the stub is told to continue. Under the stub's single step every other vCPU is frozen.
 // - A breakpoint that was reported is stepped over, its vCPU alone, before the machine runs again. QEMU holds
@@ -32,6 +33,7 @@
 #include "hypervisor/machine.h"
 #include "hypervisor/qemu/apic_routing.h"
 #include "hypervisor/qemu/domain.h"
+#include "hypervisor/qemu/guest_ram.h"
 #include "hypervisor/qemu/interrupted_pass.h"
 #include "hypervisor/qemu/output_stream.h"
 #include "hypervisor/qemu/starvation.h"
@@ -48,6 +50,8 @@ struct QemuOptions {
   // The same for its start, and for writing or reading a snapshot.
   std::chrono::milliseconds start_patience{60'000};
   std::chrono::milliseconds snapshot_patience{60'000};
+  // False: as on a host that lets no process look into another.
+  bool look_into_qemu = true;
 };
 
 // What QEMU's monitor reports by itself, passed from libvirt's event thread to the machine's.
@@ -130,6 +134,7 @@ class QemuMachine final : public hypervisor::Machine {
 
   Result<> start(const hypervisor::MachineConfig& config, const QemuOptions& options);
   Result<> connect_stub();
+  Result<> find_ram();
   Result<> check_config(const hypervisor::MachineConfig& config) const;
   Result<> check_pins(const std::vector<std::uint32_t>& pin) const;
 
@@ -183,7 +188,8 @@ class QemuMachine final : public hypervisor::Machine {
   std::filesystem::path sockets_;
   std::filesystem::path disk_;
   QemuOptions options_;
-  std::uint64_t memory_bytes_ = 0;
+  std::vector<RamPiece> ram_pieces_;
+  std::optional<GuestRam> ram_;  // As long as the host lets this process look into QEMU's.
   std::unique_ptr<Domain> domain_;
   std::vector<pid_t> threads_;  // Of the vCPUs.
   std::shared_ptr<MonitorEvents> monitor_;

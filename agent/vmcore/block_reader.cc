@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "agent/vmcore/page_walk.h"
+
 namespace panicroom::vmcore {
 
 const std::vector<std::byte>* BlockReader::block(std::uint64_t number) const {
@@ -18,6 +20,7 @@ const std::vector<std::byte>* BlockReader::block(std::uint64_t number) const {
 Result<> BlockReader::read_at(std::uint64_t offset, std::span<std::byte> out) const {
   const std::uint64_t first = offset / kBlockBytes;
   if (out.empty() || out.size() > kBlockBytes) return below_.read_at(offset, out);
+  if (out.size() >= kPageBytes && !blocks_.contains(first)) return below_.read_at(offset, out);
   std::size_t done = 0;
   for (std::uint64_t number = first; done < out.size(); ++number) {
     const auto* bytes = block(number);

@@ -1,5 +1,6 @@
 // Reads a vmcore in blocks and keeps them. A read of /proc/vmcore maps each page of the dead kernel's memory, copies
-// and unmaps it, however little is wanted; the kernel log is a thousand little reads of the same hundred pages.
+// and unmaps it, however little is wanted; the kernel log is a thousand little reads of the same hundred pages. Who
+// wants a whole page gets that page alone, unless it has been read: samples lie far from each other.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +16,12 @@ namespace panicroom::vmcore {
 // The file below must not change meanwhile, and must outlive this. One thread.
 class BlockReader : public Reader {
  public:
-  static constexpr std::size_t kBlockBytes = 64UL * 1024;
-  static constexpr std::size_t kMostBlocks = 64;  // What is kept at most: 4 MiB of the capture kernel's little memory.
+  static constexpr std::size_t kBlockBytes = 16UL * 1024;
+  static constexpr std::size_t kMostBlocks = 256;  // What is kept at most: 4 MiB of the capture kernel's little memory.
 
   explicit BlockReader(const Reader& below) : below_(below) {}
 
-  // What spans more than two blocks, and what lies in a block that cannot be read as a whole, is read by itself.
+  // A page or more that no kept block has, and what lies in a block that cannot be read as a whole, is read by itself.
   Result<> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   [[nodiscard]] std::uint64_t size() const override { return below_.size(); }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "agent/vmcore/page_walk.h"
+
 namespace panicroom::vmcore {
 namespace {
 
@@ -18,6 +20,7 @@ class File : public Reader {
   }
   Result<> read_at(std::uint64_t offset, std::span<std::byte> out) const override {
     ++reads;
+    most = std::max(most, out.size());
     const auto part = slice(bytes_, offset, out.size());
     if (!part) return invalid_input("the file ends");
     if (bad && *bad >= offset && *bad < offset + out.size()) return host_error("byte {}", *bad);
@@ -27,6 +30,7 @@ class File : public Reader {
   [[nodiscard]] std::uint64_t size() const override { return bytes_.size(); }
 
   mutable int reads = 0;
+  mutable std::size_t most = 0;  // Bytes in one read.
   std::optional<std::uint64_t> bad;
 
  private:
@@ -64,6 +68,20 @@ TEST(BlockReader, ReadsABlockOnce) {
   std::array<std::byte, 8> out;
   for (std::uint64_t offset = 0; offset + out.size() <= kBlock; offset += 8) ASSERT_TRUE(reader.read_at(offset, out));
   EXPECT_EQ(file.reads, 1);
+}
+
+TEST(BlockReader, AWholePageIsReadAloneUnlessItIsKept) {
+  const File file(4 * kBlock);
+  const BlockReader reader(file);
+  std::vector<std::byte> page(kPageBytes);
+  ASSERT_TRUE(reader.read_at(kBlock, page));
+  EXPECT_EQ(file.most, kPageBytes);
+  std::array<std::byte, 8> word;
+  ASSERT_TRUE(reader.read_at(kBlock, word));
+  EXPECT_EQ(file.reads, 2) << "the page was not kept";
+  ASSERT_TRUE(reader.read_at(kBlock + kPageBytes, page));
+  EXPECT_EQ(file.reads, 2) << "the block was";
+  expect_same(file, reader, kBlock + kPageBytes, kPageBytes);
 }
 
 TEST(BlockReader, AByteThatCannotBeReadCostsOnlyItself) {

@@ -2,8 +2,8 @@
 // kept.
 //
 // Stops, registers, memory and who runs go over QEMU's gdbstub; snapshots and what the stub does not know over the
-// monitor, through libvirt; the guest's output over two sockets. One thread polls them all. Physical memory is read from
-// QEMU's own (guest_ram.h) where the host allows that.
+// monitor, through libvirt; the guest's output over two sockets. One thread polls them all. Physical memory is read
+// from QEMU's own (guest_ram.h) where the host allows that.
 //
 // - Held: left out of what the stub is told to continue. Under the stub's single step every other vCPU is frozen.
 // - A breakpoint that was reported is stepped over, its vCPU alone, before the machine runs again. QEMU holds

@@ -6,7 +6,6 @@
 #include <functional>
 
 #include "agent/protocol/sample_plan.h"
-#include "harness/observer/log_check.h"
 #include "harness/observer/register_check.h"
 
 namespace panicroom::harness {
@@ -464,23 +463,6 @@ TEST(DumpJudge, WhatTheFirstKernelsAgentLeftUnfinishedDoesNotCount) {
 
 TEST(DumpJudge, ALogWithoutTheTextIsSaidToBeWithout) {
   EXPECT_FALSE(judged({}, truth(), {.log_contains = "second"}).dump.log_matched());
-}
-
-TEST(PanicCpuInLog, IsTheOneNamedBehindThePanic) {
-  EXPECT_EQ(panic_cpu_in_log("CPU: 3 PID: 1\nKernel panic - not syncing: x\nCPU: 12 PID: 77 Comm: init\n"), 12);
-  EXPECT_EQ(panic_cpu_in_log("BUG: kernel NULL pointer dereference\nOops: 0010 [#1]\nCPU: 1 PID: 77\n"), 1);
-  EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing: x\n"), -1);
-  EXPECT_EQ(panic_cpu_in_log("CPU: 1 PID: 2"), -1);
-  EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing: CPU: x\nCPU: 1 PID"), 1);
-  EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing\nCPU: 99999999999999999999 "), -1);
-  EXPECT_EQ(panic_cpu_in_log(""), -1);
-}
-
-TEST(PanicCpuInLog, IsNotTheOneThatGotNoTime) {
-  const std::string stuck = "watchdog: BUG: soft lockup - CPU#2 stuck for 26s! [swapper/2:0]\nCPU: 2 PID: 0\n";
-  EXPECT_EQ(panic_cpu_in_log(stuck + "Kernel panic - not syncing: x\nCPU: 0 PID: 99\n"), 0);
-  EXPECT_EQ(panic_cpu_in_log(stuck + "BUG: kernel NULL pointer dereference\nCPU: 1 PID: 77\n"), 1);
-  EXPECT_EQ(panic_cpu_in_log(stuck), -1);
 }
 
 }  // namespace

@@ -10,6 +10,9 @@ namespace panicroom::harness {
 namespace {
 
 constexpr std::string_view kPanic = "Kernel panic - not syncing: ";
+// As 5.10 with PREEMPT_RT says it: the message is a record of its own, and another CPU's may come between.
+constexpr std::string_view kPanicOnItsOwn = "Kernel panic - not syncing:\n";
+constexpr int kRecordsBetween = 16;
 constexpr std::array<std::string_view, 5> kOopses = {"BUG: ", "Oops: ", "kernel BUG at ", "general protection fault",
                                                      "divide error: "};
 constexpr std::size_t kMostText = 256;
@@ -25,6 +28,16 @@ std::optional<std::int32_t> leading_number(std::string_view text) {
 std::string_view line_at(std::string_view log, std::size_t at) {
   return log.substr(at, std::min(log.find('\n', at), log.size()) - at);
 }
+
+// Without the time at its beginning.
+std::string_view text_of_line_at(std::string_view log, std::size_t at) {
+  const auto line = line_at(log, at);
+  const auto end_of_time = line.starts_with('[') ? line.find("] ") : std::string_view::npos;
+  return end_of_time == std::string_view::npos ? line : line.substr(end_of_time + 2);
+}
+
+// The beginning of the line behind the one at `at`; the log's end if there is none.
+std::size_t next_line(std::string_view log, std::size_t at) { return std::min(log.find('\n', at), log.size() - 1) + 1; }
 
 bool says(std::string_view line, const PanicMessage& message) {
   return message.whole ? line == message.text : line.starts_with(message.text);
@@ -56,6 +69,11 @@ std::optional<std::size_t> find_crash_in_log(std::string_view log, const std::op
   for (std::size_t at = log.find(kPanic); at != std::string_view::npos; at = log.find(kPanic, at + 1)) {
     if (says(line_at(log, at + kPanic.size()), *message)) return at;
   }
+  auto at = log.find(kPanicOnItsOwn);
+  for (int i = 0; i < kRecordsBetween && at < log.size(); ++i) {
+    at = next_line(log, at);
+    if (at < log.size() && says(text_of_line_at(log, at), *message)) return at;
+  }
   return std::nullopt;
 }
 
@@ -65,7 +83,12 @@ std::string panics_in_log(std::string_view log) {
     if (text.size() > kMostText) break;
     text += fmt::format("{}\"{}\"", text.empty() ? "" : ", ", line_at(log, at + kPanic.size()).substr(0, kMostText));
   }
-  return text.empty() ? "no panic" : text;
+  if (!text.empty()) return text;
+  const auto alone = log.find(kPanicOnItsOwn);
+  if (alone == std::string_view::npos) return "no panic";
+  const auto behind = next_line(log, alone);
+  return fmt::format("a panic, and behind it \"{}\"",
+                     behind < log.size() ? text_of_line_at(log, behind).substr(0, kMostText) : "");
 }
 
 std::int32_t cpu_named_behind(std::string_view log, std::size_t begin) {

@@ -1,0 +1,62 @@
+#include "harness/observer/log_check.h"
+
+#include <gtest/gtest.h>
+
+namespace panicroom::harness {
+namespace {
+
+const PanicMessage kSecond{.text = "second", .whole = true};
+
+TEST(CrashInLog, IsThePanicWithThatMessage) {
+  const std::string log = "[    1.0] Kernel panic - not syncing: first\n[    1.0] Kernel panic - not syncing: second\n";
+  EXPECT_EQ(find_crash_in_log(log, kSecond), log.rfind("Kernel"));
+  EXPECT_EQ(find_crash_in_log(log, PanicMessage{.text = "sec", .whole = false}), log.rfind("Kernel"));
+  EXPECT_EQ(find_crash_in_log(log, PanicMessage{.text = "sec", .whole = true}), std::nullopt);
+  EXPECT_EQ(find_crash_in_log("", kSecond), std::nullopt);
+}
+
+// 5.10 with PREEMPT_RT: two records, and those of a CPU that panics at the same time between them.
+TEST(CrashInLog, TheMessageMayBeARecordOfItsOwn) {
+  const std::string log =
+      "[    3.22] Kernel panic - not syncing:\n[    3.23] Kernel panic - not syncing:\n[    3.25] second\n"
+      "[    3.25] CPU: 1 PID: 86\n";
+  EXPECT_EQ(find_crash_in_log(log, kSecond), log.find("[    3.25] second"));
+  EXPECT_EQ(cpu_named_behind(log, *find_crash_in_log(log, kSecond)), 1);
+  EXPECT_EQ(find_crash_in_log(log, PanicMessage{.text = "first", .whole = true}), std::nullopt);
+}
+
+TEST(CrashInLog, AMessageWithoutAPanicBeforeItIsNone) {
+  EXPECT_EQ(find_crash_in_log("[    3.25] second\n[    3.26] Kernel panic - not syncing:\n", kSecond), std::nullopt);
+  std::string far = "[    3.22] Kernel panic - not syncing:\n";
+  for (int i = 0; i < 40; ++i) far += "[    3.23] another record\n";
+  EXPECT_EQ(find_crash_in_log(far + "[    3.25] second\n", kSecond), std::nullopt);
+  EXPECT_EQ(find_crash_in_log("[    3.22] Kernel panic - not syncing:\n", kSecond), std::nullopt);
+}
+
+TEST(PanicsInLog, AreWhatTheLogSays) {
+  EXPECT_EQ(panics_in_log("[ 1.0] Kernel panic - not syncing: a\n[ 2.0] Kernel panic - not syncing: b\n"),
+            "\"a\", \"b\"");
+  EXPECT_EQ(panics_in_log("[ 1.0] Kernel panic - not syncing:\n[ 2.0] a\n"), "a panic, and behind it \"a\"");
+  EXPECT_EQ(panics_in_log("[ 1.0] Kernel panic - not syncing:\n"), "a panic, and behind it \"\"");
+  EXPECT_EQ(panics_in_log("[ 1.0] all is well\n"), "no panic");
+}
+
+TEST(PanicCpuInLog, IsTheOneNamedBehindThePanic) {
+  EXPECT_EQ(panic_cpu_in_log("CPU: 3 PID: 1\nKernel panic - not syncing: x\nCPU: 12 PID: 77 Comm: init\n"), 12);
+  EXPECT_EQ(panic_cpu_in_log("BUG: kernel NULL pointer dereference\nOops: 0010 [#1]\nCPU: 1 PID: 77\n"), 1);
+  EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing: x\n"), -1);
+  EXPECT_EQ(panic_cpu_in_log("CPU: 1 PID: 2"), -1);
+  EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing: CPU: x\nCPU: 1 PID"), 1);
+  EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing\nCPU: 99999999999999999999 "), -1);
+  EXPECT_EQ(panic_cpu_in_log(""), -1);
+}
+
+TEST(PanicCpuInLog, IsNotTheOneThatGotNoTime) {
+  const std::string stuck = "watchdog: BUG: soft lockup - CPU#2 stuck for 26s! [swapper/2:0]\nCPU: 2 PID: 0\n";
+  EXPECT_EQ(panic_cpu_in_log(stuck + "Kernel panic - not syncing: x\nCPU: 0 PID: 99\n"), 0);
+  EXPECT_EQ(panic_cpu_in_log(stuck + "BUG: kernel NULL pointer dereference\nCPU: 1 PID: 77\n"), 1);
+  EXPECT_EQ(panic_cpu_in_log(stuck), -1);
+}
+
+}  // namespace
+}  // namespace panicroom::harness

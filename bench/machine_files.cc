@@ -29,7 +29,8 @@ Result<> write_machine(const std::filesystem::path& scenario_file, const std::fi
                                       .capture = &kernel,
                                       .machine = scenario.machine,
                                       .workload = scenario.workload,
-                                      .extra_cmdline = scenario.kernel_cmdline};
+                                      .extra_cmdline = scenario.kernel_cmdline,
+                                      .lend_memory = false};
   TRY(make_directories(folder));
   const auto initramfs = TRY(harness::build_initramfs(recipe));
   TRY(write_file(folder / "initramfs", initramfs));

@@ -2,6 +2,7 @@
 // host, as a dump that is not true would have it. Everything else is the machine's that it wraps.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 
@@ -60,12 +61,14 @@ class MutatingMachine : public hypervisor::Machine {
   Result<> unwatch_ipis() override { return machine_->unwatch_ipis(); }
 
  private:
-  std::string changed(const std::string& bytes);
+  Result<std::string> changed(const std::string& bytes);
+  Result<> take_lent(agent::v1::DeadLog& log);
 
   std::unique_ptr<hypervisor::Machine> machine_;
   const Mutation& mutation_;
   agent::FrameDecoder frames_;
-  bool capture_ = false;  // The capture kernel's agent has begun.
+  std::deque<hypervisor::Event> waiting_;  // Came while the machine was being stopped.
+  bool capture_ = false;                   // The capture kernel's agent has begun.
   std::uint64_t sequence_ = 0;
   std::vector<hypervisor::Registers> armed_;
 };

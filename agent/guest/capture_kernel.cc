@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "agent/guest/lent_memory.h"
 #include "agent/guest/pseudo_files.h"
 #include "agent/protocol/config.h"
 #include "agent/protocol/sample_plan.h"
@@ -47,7 +48,7 @@ class VmcoreFile : public vmcore::Reader {
 
 class FindingsSender : public vmcore::Findings {
  public:
-  explicit FindingsSender(Channel& channel) : channel_(channel) {}
+  FindingsSender(Channel& channel, bool lend) : channel_(channel), lend_(lend) {}
 
   void check(const vmcore::Check& check) override {
     v1::Message message;
@@ -132,6 +133,7 @@ class FindingsSender : public vmcore::Findings {
   }
 
   void dead_log(const vmcore::PrintkLog& log) override {
+    if (lend_ && lend(log)) return;
     in_parts(log.text, [this, &log](std::size_t offset, std::string_view part, bool last) {
       v1::Message message;
       auto& out = *message.mutable_dead_log();
@@ -155,6 +157,20 @@ class FindingsSender : public vmcore::Findings {
     } while (offset < text.size());
   }
 
+  // False if it cannot be lent.
+  bool lend(const vmcore::PrintkLog& log) {
+    const auto memory = LentMemory::create(log.text.size());
+    if (!memory) return false;
+    std::ranges::copy(as_bytes(log.text), memory->bytes().begin());
+    v1::Message message;
+    auto& out = *message.mutable_dead_log();
+    out.set_last(true);
+    out.set_omitted_records(log.omitted);
+    memory->lend(log.text.size(), *out.mutable_lent());
+    channel_.send(std::move(message));
+    return true;
+  }
+
   // protobuf's string fields must be UTF-8, and a damaged vmcoreinfo need not be.
   static std::string printable(std::string text) {
     std::ranges::replace_if(
@@ -163,6 +179,7 @@ class FindingsSender : public vmcore::Findings {
   }
 
   Channel& channel_;
+  bool lend_;
   std::uint32_t loads_ = 0;
   v1::Message samples_;
 };
@@ -215,7 +232,7 @@ Outcome<> run_capture_kernel(Channel& channel) {
   opened.mutable_vmcore_opened()->set_size(file.size());
   channel.send(std::move(opened));
 
-  FindingsSender findings(channel);
+  FindingsSender findings(channel, parameter(kLendParameter).has_value());
   vmcore::JudgeOptions options;
   options.expected_cpus = expected_cpus();
   auto samples = read_sample_plan();

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "agent/guest/page_frames.h"
 #include "agent/guest/pseudo_files.h"
 #include "base/file.h"
 
@@ -91,8 +92,7 @@ Failure WorkloadProcesses::fail(const Process& process, int error, std::string_v
 }
 
 Outcome<> WorkloadProcesses::prepare(const std::vector<PinnedWorkload>& workloads) {
-  // A locked page is not swapped out, and with this not moved either.
-  write_small_file("/proc/sys/vm/compact_unevictable_allowed", "0\n");
+  keep_locked_pages_in_place();
   for (const PinnedWorkload& pinned : workloads) {
     Process& process = processes_.emplace_back(Process{pinned});
     void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -103,19 +103,12 @@ Outcome<> WorkloadProcesses::prepare(const std::vector<PinnedWorkload>& workload
   return {};
 }
 
-// Documentation/admin-guide/mm/pagemap.rst: 64 bits for each virtual page, of which bit 63 says that the page is
-// present and bits 0 to 54 are its frame number.
 std::vector<Gpa> WorkloadProcesses::pages() const {
   std::vector<Gpa> pages;
-  const UniqueFd map(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
-  if (!map) return {};
   for (const Process& process : processes_) {
-    std::uint64_t entry = 0;
-    const auto at = static_cast<off_t>(reinterpret_cast<std::uintptr_t>(process.progress) / vmcore::kPageBytes * 8);
-    if (pread(map.get(), &entry, sizeof(entry), at) != sizeof(entry)) return {};
-    const std::uint64_t frame = entry & ((std::uint64_t{1} << 55) - 1);
-    if ((entry >> 63) == 0 || frame == 0) return {};
-    pages.push_back({frame * vmcore::kPageBytes});
+    const auto frames = page_frames(process.progress, 1);
+    if (frames.empty()) return {};
+    pages.push_back(frames.front());
   }
   return pages;
 }

@@ -21,6 +21,9 @@ inline constexpr std::string_view kCpusParameter = "panicroom.cpus=";
 // And this, with the page frame numbers of the workloads' pages: hexadecimal, with commas between them.
 inline constexpr std::string_view kPagesParameter = "panicroom.pages=";
 
+// The host puts this on the capture kernel's command line if it reads what the agent lends (agent.proto, Lent).
+inline constexpr std::string_view kLendParameter = "panicroom.lend";
+
 // COMMAND_LINE_SIZE of x86 is 2048 with the terminating zero; elfcorehdr=, kCpusParameter and, for 64 vCPUs,
 // kPagesParameter need some of it.
 inline constexpr std::size_t kMaxCaptureCommandLine = 1400;

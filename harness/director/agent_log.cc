@@ -28,6 +28,12 @@ std::string describe_heartbeat(const agent::v1::Heartbeat& heartbeat) {
   return text;
 }
 
+std::string describe_lent(std::string_view what, const agent::v1::Lent& lent) {
+  std::uint64_t bytes = 0;
+  for (const auto& range : lent.ranges()) bytes += range.bytes();
+  return fmt::format("{}, {} bytes in the guest's memory", what, bytes);
+}
+
 std::string describe_kind(const Message& message) {
   switch (message.kind_case()) {
     case Message::kHello:
@@ -57,6 +63,7 @@ std::string describe_kind(const Message& message) {
     case Message::kVmcoreinfo:
       return fmt::format("vmcoreinfo, {} bytes", message.vmcoreinfo().text().size());
     case Message::kDeadLog:
+      if (message.dead_log().has_lent()) return describe_lent("log of the dead kernel", message.dead_log().lent());
       return fmt::format("log of the dead kernel, {} bytes", message.dead_log().text().size());
     case Message::kJudged:
       return fmt::format("judged: {} checks passed, {} failed, {} CPUs with registers",

@@ -3,12 +3,14 @@
 #include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 
 #include "agent/protocol/frame.h"
 #include "harness/director/agent_log.h"
 #include "harness/director/capture_console.h"
 #include "harness/director/heartbeats.h"
+#include "harness/director/lent_memory.h"
 #include "harness/director/time_allowance.h"
 #include "harness/director/timeline.h"
 #include "harness/observer/dump_judge.h"
@@ -61,7 +63,9 @@ class Trial {
   Result<> on_breakpoint(const hypervisor::BreakpointHit& hit);
   Result<> on_ipi(const hypervisor::Ipi& ipi);
   Result<> on_output(const hypervisor::Output& output);
-  Result<> on_message(const agent::v1::Message& message);
+  // Carries out what is in the inbox, and stops the machine for what lies in its memory.
+  Result<> take_messages();
+  Result<> on_message(agent::v1::Message message);
   void log_agent(const std::string& line);
   void on_first_kernels_message(const agent::v1::Message& message);
   void on_capture_entered();
@@ -97,6 +101,7 @@ class Trial {
   DumpJudge judge_;
   PlaceSamples place_samples_;
   agent::FrameDecoder frames_;
+  std::deque<agent::v1::Message> inbox_;
   Heartbeats heartbeats_;
   CaptureConsole capture_console_;
   std::optional<hypervisor::BreakpointId> gate_;
@@ -192,7 +197,7 @@ Result<> Trial::stop() {
     if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) return host_error("the machine does not stop");
     TRY(dispatch(event));
   }
-  return {};
+  return take_messages();
 }
 
 Result<> Trial::watch_ipis_if_wanted() {
@@ -226,6 +231,7 @@ Result<> Trial::run() {
     const Event event = machine_.next_event(deadline);
     if (const auto late = Clock::now() - deadline; late > kOversleep) time_.give_back(late);
     TRY(dispatch(event));
+    TRY(take_messages());
     TRY(settle());
   }
   return {};
@@ -368,7 +374,17 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
     }
     const auto& message = std::get<agent::v1::Message>(received);
     log_agent(describe(message));
-    if (!decided_) TRY(on_message(message));
+    inbox_.push_back(message);
+  }
+  return {};
+}
+
+Result<> Trial::take_messages() {
+  while (!inbox_.empty() && !decided_) {
+    if (running_ && inbox_.front().has_dead_log() && inbox_.front().dead_log().has_lent()) return stop();
+    auto message = std::move(inbox_.front());
+    inbox_.pop_front();
+    TRY(on_message(std::move(message)));
   }
   return {};
 }
@@ -381,11 +397,15 @@ void Trial::on_first_kernels_message(const agent::v1::Message& message) {
   }
 }
 
-Result<> Trial::on_message(const agent::v1::Message& message) {
+Result<> Trial::on_message(agent::v1::Message message) {
   using agent::v1::Message;
   if (!observer_.jumped()) {
     on_first_kernels_message(message);
     return {};
+  }
+  if (message.has_dead_log() && message.dead_log().has_lent()) {
+    const auto bytes = TRY(take_lent(machine_, message.dead_log().lent()));
+    message.mutable_dead_log()->set_text(bytes.data(), bytes.size());
   }
   judge_.take(message);
   if (judge_.agent_runs()) {

@@ -111,7 +111,7 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
     if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", recipe.workload[cpu]);
     config.workloads.push_back({VcpuId{cpu}, workload});
   }
-  config.capture_command_line = capture_cmdline();
+  config.capture_command_line = capture_cmdline(recipe.lend_memory);
   const auto capture_kernel = TRY(read_file(recipe.capture->path()));
   const auto capture_initrd = TRY(agent::capture_initramfs(plan_samples(*recipe.kernel, recipe.machine.memory_bytes)));
   return agent::first_initramfs({.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd});

@@ -29,6 +29,7 @@ struct MachineRecipe {
   MachineSpec machine;
   std::vector<std::string> workload;
   std::string extra_cmdline;
+  bool lend_memory = true;  // False: whoever runs the machine cannot read its memory, and all comes through the port.
 
   friend bool operator==(const MachineRecipe&, const MachineRecipe&) = default;
 };

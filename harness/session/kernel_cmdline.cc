@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "agent/protocol/config.h"
+
 namespace panicroom::harness {
 namespace {
 
@@ -25,6 +27,9 @@ std::string first_cmdline(const MachineSpec& machine, const std::string& extra) 
 //   noreplace-smp        for its one CPU it would rewrite every LOCK prefix in its code, a tenth of a second under
 //                        emulation
 // The agent adds tsc_early_khz=, the frequency that the kernel under test has measured.
-std::string capture_cmdline() { return fmt::format("{} nr_cpus=1 reset_devices noreplace-smp", kCommon); }
+std::string capture_cmdline(bool lend) {
+  return fmt::format("{} nr_cpus=1 reset_devices noreplace-smp{}{}", kCommon, lend ? " " : "",
+                     lend ? agent::kLendParameter : "");
+}
 
 }  // namespace panicroom::harness

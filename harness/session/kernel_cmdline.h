@@ -9,7 +9,7 @@ namespace panicroom::harness {
 
 // Of the kernel under test; the scenario's own words come last, so that they win.
 std::string first_cmdline(const MachineSpec& machine, const std::string& extra);
-// Of the capture kernel.
-std::string capture_cmdline();
+// Of the capture kernel. `lend`: its agent is told that the host reads what lies in the guest's memory.
+std::string capture_cmdline(bool lend);
 
 }  // namespace panicroom::harness

@@ -20,7 +20,12 @@ TEST(KernelCmdline, TheScenariosWordsComeLast) {
 
 TEST(KernelCmdline, KaslrStaysOn) {
   EXPECT_THAT(first_cmdline({}, ""), Not(HasSubstr("nokaslr")));
-  EXPECT_THAT(capture_cmdline(), Not(HasSubstr("nokaslr")));
+  EXPECT_THAT(capture_cmdline(true), Not(HasSubstr("nokaslr")));
+}
+
+TEST(KernelCmdline, LendingIsSaidOnlyToWhomTheHostReads) {
+  EXPECT_THAT(capture_cmdline(true), EndsWith(" panicroom.lend"));
+  EXPECT_THAT(capture_cmdline(false), Not(HasSubstr("panicroom")));
 }
 
 }  // namespace

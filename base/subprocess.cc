@@ -75,12 +75,13 @@ Result<> drain(const Pipe& out, const Pipe& err, ProcessOutput& output) {
 }  // namespace
 
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
-                                  const std::map<std::string, std::string>& environment) {
+                                  const std::map<std::string, std::string>& environment,
+                                  const std::filesystem::path& input) {
   Pipe out = TRY(make_pipe());
   Pipe err = TRY(make_pipe());
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, input.c_str(), O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, out.write_end.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, err.write_end.get(), STDERR_FILENO);
   // A caller that takes signals through a descriptor has them blocked; the program must not inherit that.

@@ -1,6 +1,7 @@
 // Runs a program to its end. For programs whose output is small and that are known to end (apt-get, qemu-img).
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -15,9 +16,10 @@ struct ProcessOutput {
   std::string err;
 };
 
-// argv[0] is searched for in PATH; `environment` is laid over the caller's. The program gets no standard input. kHost
+// argv[0] is searched for in PATH; `environment` is laid over the caller's; standard input is the file `input`. kHost
 // if it cannot be started, naming it; a program that ran and failed is not an error here: look at exit_status.
 Result<ProcessOutput> run_process(const std::vector<std::string>& argv,
-                                  const std::map<std::string, std::string>& environment = {});
+                                  const std::map<std::string, std::string>& environment = {},
+                                  const std::filesystem::path& input = "/dev/null");
 
 }  // namespace panicroom

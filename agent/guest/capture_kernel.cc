@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "agent/guest/dump_saver.h"
 #include "agent/guest/lent_memory.h"
 #include "agent/guest/pseudo_files.h"
 #include "agent/protocol/config.h"
@@ -194,12 +195,12 @@ std::optional<std::string> parameter(std::string_view name) {
   return line->substr(begin, line->find_first_of(" \n", begin) - begin);
 }
 
-std::optional<std::uint32_t> cpus_parameter() {
-  const auto text = parameter(kCpusParameter);
+std::optional<std::uint32_t> number_parameter(std::string_view name) {
+  const auto text = parameter(name);
   if (!text) return std::nullopt;
-  std::uint32_t cpus = 0;
-  std::from_chars(text->data(), text->data() + text->size(), cpus);
-  return cpus;
+  std::uint32_t number = 0;
+  std::from_chars(text->data(), text->data() + text->size(), number);
+  return number;
 }
 
 Outcome<vmcore::SamplePlan> read_sample_plan() {
@@ -212,9 +213,9 @@ Outcome<vmcore::SamplePlan> read_sample_plan() {
 
 }  // namespace
 
-bool is_capture_kernel() { return access(kVmcorePath, F_OK) == 0 || cpus_parameter().has_value(); }
+bool is_capture_kernel() { return access(kVmcorePath, F_OK) == 0 || number_parameter(kCpusParameter).has_value(); }
 
-std::uint32_t expected_cpus() { return cpus_parameter().value_or(0); }
+std::uint32_t expected_cpus() { return number_parameter(kCpusParameter).value_or(0); }
 
 Outcome<> run_capture_kernel(Channel& channel) {
   UniqueFd fd(open(kVmcorePath, O_RDONLY | O_CLOEXEC));
@@ -242,6 +243,9 @@ Outcome<> run_capture_kernel(Channel& channel) {
   const vmcore::Verdict verdict = vmcore::judge(vmcore::BlockReader(file), options, findings);
 
   findings.send_samples();
+  if (const auto level = number_parameter(kSaveParameter)) {
+    if (const auto saved = save_dump(channel, *level); !saved) return saved;
+  }
 
   v1::Message message;
   auto& judged = *message.mutable_judged();

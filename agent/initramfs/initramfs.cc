@@ -1,5 +1,7 @@
 #include "agent/initramfs/initramfs.h"
 
+#include <filesystem>
+#include <set>
 #include <string_view>
 
 #include "agent/initramfs/newc_archive.h"
@@ -23,15 +25,34 @@ Result<> add_system(NewcArchive& archive) {
   return archive.add_file("/init", 0755, agent_binary());
 }
 
+// With the folders that they are in, and /tmp, which programs expect.
+Result<> add_programs(NewcArchive& archive, const std::vector<ProgramFile>& programs) {
+  std::set<std::filesystem::path> folders{"/", "/etc"};
+  const auto add_folder = [&](const auto& self, const std::filesystem::path& folder) -> Result<> {
+    if (folders.contains(folder)) return {};
+    TRY(self(self, folder.parent_path()));
+    folders.insert(folder);
+    return archive.add_directory(folder.native());
+  };
+  TRY(add_folder(add_folder, "/tmp"));
+  for (const auto& file : programs) {
+    TRY(add_folder(add_folder, std::filesystem::path(file.path).parent_path()));
+    TRY(archive.add_file(file.path, 0755, file.content));
+  }
+  return {};
+}
+
 }  // namespace
 
 Bytes agent_binary() { return {panicroom_agent_binary_begin, panicroom_agent_binary_end}; }
 
-Result<std::vector<std::byte>> capture_initramfs(const vmcore::SamplePlan& samples) {
+Result<std::vector<std::byte>> capture_initramfs(const vmcore::SamplePlan& samples,
+                                                 const std::vector<ProgramFile>& programs) {
   NewcArchive archive;
   TRY(add_system(archive));
   TRY(archive.add_directory("/etc"));
   TRY(archive.add_file(kSamplePlanPath, 0644, encode_sample_plan(samples)));
+  if (!programs.empty()) TRY(add_programs(archive, programs));
   return archive.finish();
 }
 

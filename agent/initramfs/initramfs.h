@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "agent/initramfs/program.h"
 #include "agent/protocol/config.h"
 #include "agent/vmcore/samples.h"
 #include "base/bytes.h"
@@ -15,8 +16,10 @@ namespace panicroom::agent {
 // The agent's binary, which is a part of this library. Lives for ever.
 Bytes agent_binary();
 
-// For the capture kernel: the agent as /init, what it mounts on, and which memory it is to compare.
-Result<std::vector<std::byte>> capture_initramfs(const vmcore::SamplePlan& samples);
+// For the capture kernel: the agent as /init, what it mounts on, which memory it is to compare, and other programs that
+// it needs, if any, with their libraries.
+Result<std::vector<std::byte>> capture_initramfs(const vmcore::SamplePlan& samples,
+                                                 const std::vector<ProgramFile>& programs = {});
 
 struct FirstInitramfs {
   Config config;

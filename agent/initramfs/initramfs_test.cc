@@ -69,6 +69,20 @@ TEST(Initramfs, CaptureHasInitAndConsoleAndMountPoints) {
   EXPECT_TRUE(members.contains(std::string(kSamplePlanPath.substr(1))));
 }
 
+TEST(Initramfs, CaptureHasOtherProgramsWithTheirFolders) {
+  const auto image = capture_initramfs(
+      {}, {{"/usr/bin/tool", {std::byte{1}}}, {"/usr/lib/lib.so", {std::byte{2}}}, {"/etc/tool", {std::byte{3}}}});
+  ASSERT_TRUE(image) << image.error().message();
+  const auto members = unpack(*image);
+  for (const char* folder : {"tmp", "usr", "usr/bin", "usr/lib", "etc"}) {
+    ASSERT_TRUE(members.contains(folder)) << folder;
+    EXPECT_TRUE(S_ISDIR(members.at(folder).mode)) << folder;
+  }
+  ASSERT_TRUE(members.contains("usr/bin/tool"));
+  EXPECT_EQ(members.at("usr/bin/tool").mode, static_cast<mode_t>(S_IFREG | 0755));
+  EXPECT_EQ(members.at("usr/lib/lib.so").content, "\2");
+}
+
 TEST(Initramfs, FirstHasTheCaptureKernelAndTheConfiguration) {
   FirstInitramfs content;
   content.config.capture_command_line = "nr_cpus=1";

@@ -74,6 +74,13 @@ std::string describe_kind(const Message& message) {
                          message.load().virtual_address(), message.load().bytes());
     case Message::kSamples:
       return fmt::format("{} samples of memory", message.samples().samples_size());
+    case Message::kDumpPart:
+      return describe_lent(fmt::format("part of the dump at {}", message.dump_part().offset()),
+                           message.dump_part().lent());
+    case Message::kDumpSaved:
+      return fmt::format("makedumpfile ended with {}, {} bytes written; it said: {}",
+                         message.dump_saved().exit_status(), message.dump_saved().bytes(),
+                         escaped(message.dump_saved().said()));
     case Message::KIND_NOT_SET:
       break;
   }

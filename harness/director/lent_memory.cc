@@ -6,6 +6,12 @@
 
 namespace panicroom::harness {
 
+const agent::v1::Lent* lent(const agent::v1::Message& message) {
+  if (message.has_dead_log() && message.dead_log().has_lent()) return &message.dead_log().lent();
+  if (message.has_dump_part() && message.dump_part().has_lent()) return &message.dump_part().lent();
+  return nullptr;
+}
+
 Result<std::vector<std::byte>> take_lent(hypervisor::Machine& machine, const agent::v1::Lent& lent) {
   std::size_t total = 0;
   for (const auto& range : lent.ranges()) {

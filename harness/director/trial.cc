@@ -19,6 +19,7 @@
 #include "harness/observer/places.h"
 #include "harness/observer/stage_observer.h"
 #include "harness/observer/verdict.h"
+#include "harness/saved_dump/saved_dump.h"
 
 namespace panicroom::harness {
 namespace {
@@ -49,6 +50,7 @@ class Trial {
         journal_(setup.journal),
         timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, journal_),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
+        saved_dump_(setup.folder),
         place_samples_(setup.machine, setup.kernel, journal_),
         frames_(agent::FrameDecoder::Start::kMidStream),
         last_heard_(journal_.start()),
@@ -66,6 +68,7 @@ class Trial {
   // Carries out what is in the inbox, and stops the machine for what lies in its memory.
   Result<> take_messages();
   Result<> on_message(agent::v1::Message message);
+  Result<> judge_saved_dump(DumpJudge::Finding& finding);
   void log_agent(const std::string& line);
   void on_first_kernels_message(const agent::v1::Message& message);
   void on_capture_entered();
@@ -99,6 +102,8 @@ class Trial {
   Timeline timeline_;
   StageObserver observer_;
   DumpJudge judge_;
+  SavedDump saved_dump_;
+  std::optional<agent::v1::DumpSaved> dump_saved_;
   PlaceSamples place_samples_;
   agent::FrameDecoder frames_;
   std::deque<agent::v1::Message> inbox_;
@@ -381,7 +386,7 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
 
 Result<> Trial::take_messages() {
   while (!inbox_.empty() && !decided_) {
-    if (running_ && inbox_.front().has_dead_log() && inbox_.front().dead_log().has_lent()) return stop();
+    if (running_ && lent(inbox_.front()) != nullptr) return stop();
     auto message = std::move(inbox_.front());
     inbox_.pop_front();
     TRY(on_message(std::move(message)));
@@ -403,9 +408,14 @@ Result<> Trial::on_message(agent::v1::Message message) {
     on_first_kernels_message(message);
     return {};
   }
-  if (message.has_dead_log() && message.dead_log().has_lent()) {
-    const auto bytes = TRY(take_lent(machine_, message.dead_log().lent()));
-    message.mutable_dead_log()->set_text(bytes.data(), bytes.size());
+  if (const auto* memory = lent(message)) {
+    const auto bytes = TRY(take_lent(machine_, *memory));
+    if (message.has_dead_log()) message.mutable_dead_log()->set_text(bytes.data(), bytes.size());
+    if (message.has_dump_part()) TRY(saved_dump_.add(message.dump_part().offset(), bytes));
+  }
+  if (message.has_dump_saved()) {
+    journal_.stage("dump-saved");
+    dump_saved_ = message.dump_saved();
   }
   judge_.take(message);
   if (judge_.agent_runs()) {
@@ -423,6 +433,7 @@ Result<> Trial::on_message(agent::v1::Message message) {
   if (judge_.opened()) journal_.stage("vmcore-opened");
   if (!judge_.finished()) return {};
   auto finding = TRY(judge_.judge(observer_.truth(), setup_.scenario.expect.dump));
+  if (setup_.scenario.save_dump) TRY(judge_saved_dump(finding));
   journal_.stage("dump-verified");
   v1::Event judged;
   *judged.mutable_dump_judged()->mutable_dump() = std::move(finding.dump);
@@ -432,6 +443,18 @@ Result<> Trial::on_message(agent::v1::Message message) {
   } else {
     decide_with_places(finding.outcome, std::move(finding.detail));
   }
+  return {};
+}
+
+Result<> Trial::judge_saved_dump(DumpJudge::Finding& finding) {
+  if (!dump_saved_) return host_error("the agent has judged the dump, but not saved it");
+  auto saved = TRY(saved_dump_.finish(*dump_saved_, observer_.truth()));
+  *finding.dump.mutable_saved() = std::move(saved.saved);
+  for (auto& check : saved.checks) *finding.dump.add_checks() = std::move(check);
+  if (saved.trouble.empty()) return {};
+  finding.outcome = Outcome::kDumpInvalid;
+  finding.detail +=
+      fmt::format("{}the saved dump is not what it should be: {}", finding.detail.empty() ? "" : "; ", saved.trouble);
   return {};
 }
 

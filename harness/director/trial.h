@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <string_view>
 
@@ -34,7 +35,8 @@ struct TrialSetup {
   const MemoryPlan& memory;            // What of the machine's memory is compared with the dump.
   Journal& journal;                    // New, of the run that the trial fills.
   TrialSinks sinks;
-  bool sample_places = true;  // False only where the cost of looking is measured.
+  std::filesystem::path folder;  // For files of the trial's own: a dump that is saved.
+  bool sample_places = true;     // False only where the cost of looking is measured.
 };
 
 enum class AfterTrial {

@@ -12,10 +12,6 @@ constexpr std::array kOutcomes = {Outcome::kDumped,        Outcome::kDumpIncompl
                                   Outcome::kCaptureFailed, Outcome::kReset,          Outcome::kHung,
                                   Outcome::kNoPanic};
 
-bool has_dump(Outcome outcome) {
-  return outcome == Outcome::kDumped || outcome == Outcome::kDumpIncomplete || outcome == Outcome::kDumpInvalid;
-}
-
 std::vector<std::uint32_t> read_missing_cpus(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
   std::vector<std::uint32_t> missing;
   for (const YamlNode& item : read_list(node, "missing_cpus", "[1]", diagnostics)) {

@@ -56,6 +56,19 @@ TEST_P(MistakeTest, IsReportedWhereItStands) {
 std::string title(const ::testing::TestParamInfo<Mistake>& info) { return info.param.title; }
 
 INSTANTIATE_TEST_SUITE_P(
+    Dump, MistakeTest,
+    ::testing::Values(Mistake{"NotAMap", top("dump: ^save"), {"dump"}},
+                      Mistake{"UnknownKey", top("dump: {save: true, ^format: elf}"), {"'format'", "dump"}},
+                      Mistake{"SaveMissing", top("dump: ^{level: 1}"), {"'save'"}},
+                      Mistake{"SaveNotATruthValue", top("dump: {save: ^maybe}"), {"'save'"}},
+                      Mistake{"LevelTooHigh", top("dump: {save: true, level: ^32}"), {"'level'", "31"}},
+                      Mistake{"LevelOfNothing", top("dump: {save: false, level: ^1}"), {"'level'", "not saved"}},
+                      Mistake{"NoDumpToSave",
+                              fmt::format("{}{}expect: {{outcome: reset}}\ndump: {{save: ^true}}\n", kHead, kTimeline),
+                              {"'save'", "reset"}}),
+    title);
+
+INSTANTIATE_TEST_SUITE_P(
     Keys, MistakeTest,
     ::testing::Values(Mistake{"Unknown", top("^colour: red"), {"'colour'", "the scenario"}},
                       Mistake{"NearMiss", top("^timeoutt: 5s"), {"'timeoutt'", "did you mean 'timeout'?"}},

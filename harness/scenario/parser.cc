@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "harness/scenario/dump_reader.h"
 #include "harness/scenario/expectation_reader.h"
 #include "harness/scenario/fields.h"
 #include "harness/scenario/machine_reader.h"
@@ -23,9 +24,9 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxName = 100;
 constexpr std::size_t kMaxFiles = 10'000;
-constexpr std::array<std::string_view, 12> kScenarioKeys = {"name",     "summary",  "refs",     "machine",
-                                                            "kernel",   "workload", "stop_ipi", "unfix",
-                                                            "requires", "timeline", "expect",   "timeout"};
+constexpr std::array<std::string_view, 13> kScenarioKeys = {"name",     "summary",  "refs",   "machine", "kernel",
+                                                            "workload", "stop_ipi", "unfix",  "dump",    "requires",
+                                                            "timeline", "expect",   "timeout"};
 
 // The names of all scenarios that one call has come across, with where each was first.
 using SeenNames = std::map<std::string, std::string, std::less<>>;
@@ -89,6 +90,10 @@ Scenario read_scenario(const YamlNode& node, const fs::path& file, SeenNames& se
   }
   if (const auto* expect = fields.require("expect")) {
     scenario.expect = read_expectation(*expect, vcpus, steps, diagnostics);
+  }
+  if (const auto* dump = fields.find("dump")) {
+    const bool known = fields.find("expect") != nullptr;
+    scenario.save_dump = read_dump(*dump, known ? std::optional(scenario.expect.outcome) : std::nullopt, diagnostics);
   }
   for (const ReadStep& step : steps) {
     if (step.cpu && step.at && step.action) scenario.timeline.push_back(to_step(step));

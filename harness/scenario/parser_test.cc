@@ -199,6 +199,19 @@ timeout: 2m
   EXPECT_THAT(*s.expect.dump.missing_cpus, ElementsAre(1, 2));
 }
 
+TEST(Parser, ADumpIsSavedIfAskedFor) {
+  const std::string rest = "name: a\ntimeline: [{cpu: 0, at: workload, do: panic}]\nexpect: {outcome: dumped}\n";
+  const auto save = [&](std::string_view dump) {
+    const auto result = parse(fmt::format("{}{}", rest, dump), "x.yaml");
+    EXPECT_TRUE(result.diagnostics.empty()) << render(result.diagnostics);
+    return result.scenarios.at(0).save_dump;
+  };
+  EXPECT_EQ(save(""), std::nullopt);
+  EXPECT_EQ(save("dump: {save: false}"), std::nullopt);
+  EXPECT_EQ(save("dump: {save: true}"), SaveDump{.level = 31});
+  EXPECT_EQ(save("dump: {save: true, level: 1}"), SaveDump{.level = 1});
+}
+
 TEST(Parser, ARuleOfAsSentAtTheEndAsksNothingOfTheEngine) {
   const auto with = [](std::string policy) {
     return parse(std::string(kSmallest) + "stop_ipi: " + policy + "\n", "x");

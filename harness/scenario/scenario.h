@@ -99,6 +99,17 @@ struct Step {
 enum class Outcome { kDumped, kDumpIncomplete, kDumpInvalid, kCaptureFailed, kReset, kHung, kNoPanic };
 // The grammar's word: "dumped", "dump_incomplete" and so on.
 std::string_view name(Outcome outcome);
+// Whether a vmcore came out.
+constexpr bool has_dump(Outcome outcome) {
+  return outcome == Outcome::kDumped || outcome == Outcome::kDumpIncomplete || outcome == Outcome::kDumpInvalid;
+}
+
+// `dump: {save: true}`: makedumpfile saves the dump.
+struct SaveDump {
+  std::uint32_t level = 31;  // makedumpfile's -d: which pages are left out, 0 (none) to 31.
+
+  friend bool operator==(const SaveDump&, const SaveDump&) = default;
+};
 
 struct DumpExpectation {
   std::optional<std::int32_t> panic_cpu;
@@ -132,6 +143,7 @@ struct Scenario {
   std::vector<std::string> workload;          // workload[n]: what CPU n does; "idle" where the file says nothing.
   std::vector<hypervisor::IpiRule> stop_ipi;  // First match decides.
   std::vector<Unfix> unfix;
+  std::optional<SaveDump> save_dump;
   Requirements requires_;
   std::vector<Step> timeline;
   Expectation expect;

@@ -111,9 +111,15 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
     if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", recipe.workload[cpu]);
     config.workloads.push_back({VcpuId{cpu}, workload});
   }
-  config.capture_command_line = capture_cmdline(recipe.lend_memory);
+  config.capture_command_line = capture_cmdline(recipe.lend_memory, recipe.save_dump);
   const auto capture_kernel = TRY(read_file(recipe.capture->path()));
-  const auto capture_initrd = TRY(agent::capture_initramfs(plan_samples(*recipe.kernel, recipe.machine.memory_bytes)));
+  std::vector<agent::ProgramFile> programs;
+  if (recipe.save_dump) {
+    programs = TRY_CONTEXT("the dump is to be saved by makedumpfile (package makedumpfile)",
+                           agent::program_with_libraries(std::string(agent::kMakedumpfilePath)));
+  }
+  const auto capture_initrd =
+      TRY(agent::capture_initramfs(plan_samples(*recipe.kernel, recipe.machine.memory_bytes), programs));
   return agent::first_initramfs({.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd});
 }
 

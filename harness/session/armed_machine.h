@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct MachineRecipe {
   MachineSpec machine;
   std::vector<std::string> workload;
   std::string extra_cmdline;
+  std::optional<SaveDump> save_dump;  // The capture kernel has makedumpfile, and saves the dump.
   bool lend_memory = true;  // False: whoever runs the machine cannot read its memory, and all comes through the port.
 
   friend bool operator==(const MachineRecipe&, const MachineRecipe&) = default;

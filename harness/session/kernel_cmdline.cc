@@ -27,9 +27,11 @@ std::string first_cmdline(const MachineSpec& machine, const std::string& extra) 
 //   noreplace-smp        for its one CPU it would rewrite every LOCK prefix in its code, a tenth of a second under
 //                        emulation
 // The agent adds tsc_early_khz=, the frequency that the kernel under test has measured.
-std::string capture_cmdline(bool lend) {
-  return fmt::format("{} nr_cpus=1 reset_devices noreplace-smp{}{}", kCommon, lend ? " " : "",
-                     lend ? agent::kLendParameter : "");
+std::string capture_cmdline(bool lend, const std::optional<SaveDump>& save) {
+  std::string line = fmt::format("{} nr_cpus=1 reset_devices noreplace-smp", kCommon);
+  if (lend) line += fmt::format(" {}", agent::kLendParameter);
+  if (save) line += fmt::format(" {}{}", agent::kSaveParameter, save->level);
+  return line;
 }
 
 }  // namespace panicroom::harness

@@ -1,6 +1,7 @@
 // The command lines of both kernels: what panicroom itself needs on them, and why.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "harness/scenario/scenario.h"
@@ -9,7 +10,8 @@ namespace panicroom::harness {
 
 // Of the kernel under test; the scenario's own words come last, so that they win.
 std::string first_cmdline(const MachineSpec& machine, const std::string& extra);
-// Of the capture kernel. `lend`: its agent is told that the host reads what lies in the guest's memory.
-std::string capture_cmdline(bool lend);
+// Of the capture kernel. `lend`: its agent is told that the host reads what lies in the guest's memory. `save`: and to
+// save the dump.
+std::string capture_cmdline(bool lend, const std::optional<SaveDump>& save);
 
 }  // namespace panicroom::harness

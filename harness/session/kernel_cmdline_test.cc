@@ -20,12 +20,16 @@ TEST(KernelCmdline, TheScenariosWordsComeLast) {
 
 TEST(KernelCmdline, KaslrStaysOn) {
   EXPECT_THAT(first_cmdline({}, ""), Not(HasSubstr("nokaslr")));
-  EXPECT_THAT(capture_cmdline(true), Not(HasSubstr("nokaslr")));
+  EXPECT_THAT(capture_cmdline(true, {}), Not(HasSubstr("nokaslr")));
 }
 
 TEST(KernelCmdline, LendingIsSaidOnlyToWhomTheHostReads) {
-  EXPECT_THAT(capture_cmdline(true), EndsWith(" panicroom.lend"));
-  EXPECT_THAT(capture_cmdline(false), Not(HasSubstr("panicroom")));
+  EXPECT_THAT(capture_cmdline(true, {}), EndsWith(" panicroom.lend"));
+  EXPECT_THAT(capture_cmdline(false, {}), Not(HasSubstr("panicroom")));
+}
+
+TEST(KernelCmdline, SavingIsSaidWithItsLevel) {
+  EXPECT_THAT(capture_cmdline(true, SaveDump{.level = 17}), EndsWith(" panicroom.lend panicroom.save=17"));
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ struct Group {
 // Whether trials of both on one kernel can share a machine; see MachineRecipe.
 bool share_machine(const Scenario& left, const Scenario& right) {
   return left.machine == right.machine && left.workload == right.workload &&
-         left.kernel_cmdline == right.kernel_cmdline;
+         left.kernel_cmdline == right.kernel_cmdline && left.save_dump == right.save_dump;
 }
 
 // A group's machine while its trials run.
@@ -225,6 +225,7 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .memory = armed.memory(),
       .journal = recording->journal(),
       .sinks = recording->sinks(),
+      .folder = request_.out / item.run->artifacts(),
   };
   const auto result = run_trial(setup);
   if (!result || *result == AfterTrial::kSpent) slot.machine.reset();
@@ -301,7 +302,8 @@ void Session::run_group(const Group& group) {
                               .capture = request_.capture ? request_.capture.get() : image->get(),
                               .machine = scenario.machine,
                               .workload = scenario.workload,
-                              .extra_cmdline = scenario.kernel_cmdline},
+                              .extra_cmdline = scenario.kernel_cmdline,
+                              .save_dump = scenario.save_dump},
                    .machine = nullptr,
                    .refused = std::nullopt};
   for (const Item& item : group.items) {

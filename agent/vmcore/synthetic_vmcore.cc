@@ -152,6 +152,8 @@ std::vector<std::byte> SyntheticVmcore::build() const {
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
   header.e_ident[EI_CLASS] = ELFCLASS64;
   header.e_ident[EI_DATA] = ELFDATA2LSB;
+  header.e_ident[EI_VERSION] = EV_CURRENT;
+  header.e_version = EV_CURRENT;
   header.e_type = ET_CORE;
   header.e_machine = EM_X86_64;
   header.e_phoff = sizeof(Elf64_Ehdr);

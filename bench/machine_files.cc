@@ -35,6 +35,8 @@ Result<> write_machine(const std::filesystem::path& scenario_file, const std::fi
   const auto initramfs = TRY(harness::build_initramfs(recipe));
   TRY(write_file(folder / "initramfs", initramfs));
   TRY(write_file(folder / "cmdline", harness::first_cmdline(recipe.machine, recipe.extra_cmdline)));
+  TRY(write_file(folder / "plain-cmdline", fmt::format("console=ttyS0 crashkernel={}K {}",
+                                                       recipe.machine.crashkernel_bytes >> 10, recipe.extra_cmdline)));
   TRY(write_file(folder / "vcpus", fmt::format("{}", recipe.machine.vcpus)));
   return write_file(folder / "memory", fmt::format("{}", recipe.machine.memory_bytes >> 10));
 }

@@ -1,9 +1,9 @@
 #!/bin/bash
 # What a trial after the first costs, against a cold run without panicroom: a plain qemu-system-x86_64 boots the same kernel
-# with the same initramfs and command line, is crashed by SysRq-c as soon as kdump is armed, and has its dump judged.
+# with the same initramfs, is crashed by SysRq-c as soon as kdump is armed, and has its dump judged.
 # Cold runs and trials alternate, so that other load on the host hits both alike. bench/README.md tells what is measured.
 #
-#   bench/trial_ratio.sh [-r ROUNDS] [-n TRIALS] [-k KERNEL] [-b BUILD] [SCENARIO]
+#   bench/trial_ratio.sh [-s] [-r ROUNDS] [-n TRIALS] [-k KERNEL] [-b BUILD] [SCENARIO]
 #
 # Exits 0 if a trial's median is at most a third of a cold run's, 1 if it is not, 3 if it could not be measured.
 set -euo pipefail
@@ -12,6 +12,7 @@ root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 rounds=5
 trials=5
 kernel=${PANICROOM_TEST_KERNEL-}
+cmdline=plain-cmdline
 build=$root/build/release
 
 die() {
@@ -19,8 +20,9 @@ die() {
   exit 3
 }
 
-while getopts r:n:k:b: option; do
+while getopts sr:n:k:b: option; do
   case $option in
+    s) cmdline=cmdline ;;
     r) rounds=$OPTARG ;;
     n) trials=$OPTARG ;;
     k) kernel=$OPTARG ;;
@@ -68,7 +70,7 @@ cold_run() {
   qemu-system-x86_64 -accel tcg -machine pc -cpu max,-cx16 -smp "$vcpus,sockets=$vcpus" \
     -m "$(<"$scratch/machine/memory")k" -nodefaults -display none -no-reboot \
     -kernel "$kernel" -initrd "$scratch/machine/initramfs" \
-    -append "$(<"$scratch/machine/cmdline") sysrq_always_enabled" \
+    -append "$(<"$scratch/machine/$cmdline") sysrq_always_enabled" \
     -chardev "pipe,id=console,path=$folder/console,mux=on" -serial chardev:console \
     -chardev "pipe,id=agent,path=$folder/agent" -device isa-debugcon,iobase=0x402,readback=0,chardev=agent \
     2>"$folder/qemu.log" &

@@ -92,8 +92,7 @@ class Trial {
   void decide_with_places(Outcome outcome, std::string detail);
   Result<> settle();
   void take_places();
-  // To be put behind a sentence; empty if nobody is. An NMI handler ends with IRET, and until then the CPU takes no
-  // other NMI (SDM Vol. 3A, 6.7.1).
+  // To be put behind a sentence; empty if nobody is.
   std::string who_is_in_an_nmi();
 
   const TrialSetup& setup_;
@@ -161,10 +160,7 @@ void Trial::take_places() {
 std::string Trial::who_is_in_an_nmi() {
   std::string text;
   for (const auto& place : journal_.run().places()) {
-    const auto entered = [](const std::string& caller) {
-      return caller.starts_with("exc_nmi") || caller.starts_with("asm_exc_nmi");
-    };
-    if (std::ranges::none_of(place.backtrace(), entered)) continue;
+    if (!place.nmis_blocked()) continue;
     text += fmt::format("; CPU {} is in an NMI handler, so that further NMIs are blocked", place.cpu());
   }
   return text;

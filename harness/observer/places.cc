@@ -1,5 +1,6 @@
 #include "harness/observer/places.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -47,6 +48,15 @@ void trace(Machine& machine, VcpuId vcpu, const hypervisor::Registers& registers
   scan_stack(machine, vcpu, {registers.rsp}, kernel, place);
 }
 
+// An NMI handler ends with IRET, and until then the CPU takes no other NMI (SDM Vol. 3A, 6.7.1).
+bool in_nmi_handler(const v1::CpuPlace& place) {
+  const auto is_entry = [](const std::string& function) {
+    return std::ranges::any_of(std::array{"exc_nmi+", "asm_exc_nmi+", "end_repeat_nmi+", "fred_exc_nmi+"},
+                               [&](const char* name) { return function.starts_with(name); });
+  };
+  return is_entry(place.place()) || std::ranges::any_of(place.backtrace(), is_entry);
+}
+
 std::optional<RunningKernel> find_capture(Machine& machine, VcpuId vcpu, const kernels::KernelImage& capture) {
   const auto slide = kernels::find_kaslr_slide(
       capture, [&](Gva at, std::span<std::byte> into) { return machine.read_memory(vcpu, at, into); });
@@ -89,6 +99,7 @@ std::vector<v1::CpuPlace> places(Machine& machine, const RunningKernel& first, c
     if (kernel && place.where() != "user") {
       place.set_place(kernel->symbolise({registers->rip}).value_or(place.place()));
       trace(machine, vcpu, *registers, *kernel, place);
+      place.set_nmis_blocked(in_nmi_handler(place));
     }
     result.push_back(std::move(place));
   }

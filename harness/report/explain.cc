@@ -114,6 +114,7 @@ void add_places(Lines& lines, const v1::Run& run) {
     if (place.where() == "first" || place.where() == "capture") text += fmt::format(" ({} kernel)", place.where());
     if (place.where() == "user") text += " (user mode)";
     text += place.interrupts_enabled() ? ", interrupts on" : ", interrupts off";
+    if (place.nmis_blocked()) text += ", NMIs blocked";
     if (place.halted()) text += ", halted";
     lines.add(fmt::format("CPU {}", place.cpu()), text);
     const int frames = std::min(place.backtrace_size(), kMaxFrames);

@@ -28,7 +28,7 @@ step 3    not reached: cpu 1: note at panic_smp_self_stop
 stopped   CPU 0 by an NMI at 1.875 s: 0xf8 from CPU 1
 dump      panic_cpu: expected 0, found 1
 dump      no registers of CPU 1
-CPU 0     stop_this_cpu+0x14 (first kernel), interrupts off, halted
+CPU 0     stop_this_cpu+0x14 (first kernel), interrupts off, NMIs blocked, halted
             from nmi_handle+0x5a
             from __crash_kexec+0x5b
 CPU 1     0xffffffff81234567, interrupts on
@@ -40,7 +40,7 @@ step 3    not reached: cpu 1: note at panic_smp_self_stop
 step 4    not reached: cpu 0: release
 stage     1.000 s injected on CPU 0
 stage     1.875 s stopped-by-nmi on CPU 0: 0xf8 from CPU 1
-CPU 0     stop_this_cpu+0x14 (first kernel), interrupts off, halted
+CPU 0     stop_this_cpu+0x14 (first kernel), interrupts off, NMIs blocked, halted
             from nmi_handle+0x5a
             from __crash_kexec+0x5b
 CPU 1     0xffffffff81234567, interrupts on</system-out>

@@ -25,7 +25,7 @@ TEST(Ktap, TheWholeFileIsAsExpected) {
   # stopped   CPU 0 by an NMI at 1.875 s: 0xf8 from CPU 1
   # dump      panic_cpu: expected 0, found 1
   # dump      no registers of CPU 1
-  # CPU 0     stop_this_cpu+0x14 (first kernel), interrupts off, halted
+  # CPU 0     stop_this_cpu+0x14 (first kernel), interrupts off, NMIs blocked, halted
   #             from nmi_handle+0x5a
   #             from __crash_kexec+0x5b
   # CPU 1     0xffffffff81234567, interrupts on

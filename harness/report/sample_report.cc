@@ -62,6 +62,7 @@ v1::Run failed_run() {
   stopped.set_cpu(0);
   stopped.set_place("stop_this_cpu+0x14");
   stopped.set_where("first");
+  stopped.set_nmis_blocked(true);
   stopped.set_halted(true);
   stopped.add_backtrace("nmi_handle+0x5a");
   stopped.add_backtrace("__crash_kexec+0x5b");

@@ -35,6 +35,7 @@ function dumpSection(run) {
       ["size", bytes(dump.bytes)],
       ["CPU that panicked", dump.panicCpu < 0 ? "the dump names none" : `CPU ${dump.panicCpu || 0}`],
       ["registers", `of ${plural(dump.cpusWithRegisters || 0, "CPU")}` + ((dump.missingCpus || []).length ? `; none of ${cpus(dump.missingCpus)}` : "")],
+      ["saved as", dump.saved && dump.saved.file ? [fileLink(run, dump.saved.file), `, ${bytes(dump.saved.bytes)} (${dump.saved.format}), in ${span(seconds(dump.saved.took))} of the guest's time, by ${dump.saved.writer}`] : undefined],
       ["checks", wrong ? el("strong", { class: "fail" }, `${wrong} of ${checks.length} do not hold`) : `all ${checks.length} hold`],
     ]),
     checks.length ? el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Checks of the dump" }, el("table", { class: "grid" },
@@ -52,7 +53,7 @@ function placesSection(run) {
     el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Where each CPU was" }, el("table", { class: "grid" },
       el("thead", {}, el("tr", {}, ["CPU", "Place", "Kernel", "Interrupts", "Called from"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, places.map((place) => el("tr", {}, el("th", { scope: "row" }, place.cpu || 0), el("td", { class: "mono" }, place.place || hex(place.rip)),
-        el("td", {}, place.where === "user" ? "user mode" : place.where || ""), el("td", {}, (place.interruptsEnabled ? "on" : "off") + (place.halted ? ", halted" : "")),
+        el("td", {}, place.where === "user" ? "user mode" : place.where || ""), el("td", {}, (place.interruptsEnabled ? "on" : "off") + (place.nmisBlocked ? ", NMIs blocked" : "") + (place.halted ? ", halted" : "")),
         el("td", { class: "mono" }, (place.backtrace || []).map((frame) => el("div", {}, frame)))))))),
   ];
 }

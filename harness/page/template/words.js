@@ -30,6 +30,7 @@ const STAGES = {
   "capture-entered": "The capture kernel starts",
   "capture-userspace": "The capture kernel's userspace runs",
   "vmcore-opened": "/proc/vmcore is opened",
+  "dump-saved": "makedumpfile has saved the dump",
   "dump-verified": "The dump has been compared with the truth",
   "reset-begun": "begins to reset the machine",
   reset: "The machine is reset",

@@ -68,6 +68,11 @@ void WorkloadProcesses::run(const PinnedWorkload& pinned, Progress& progress) {
         sleep_for(1'000'000);
       }
     }
+    case WorkloadKind::kUser:
+      while (true) {
+        for (int i = 0; i < 10'000; ++i) __builtin_ia32_pause();
+        progress.pass(pinned.cpu);
+      }
     case WorkloadKind::kKmsg: {
       const int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
       if (fd < 0) give_up();

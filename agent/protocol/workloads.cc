@@ -12,6 +12,7 @@ constexpr std::array kWorkloads = {
     Workload{WorkloadKind::kIdle, "idle", "sleeps: the CPU enters its idle loop again and again"},
     Workload{WorkloadKind::kSyscalls, "syscalls",
              "makes a trivial system call over and over, a different one on each CPU"},
+    Workload{WorkloadKind::kUser, "user", "spins in user mode: the kernel runs there for interrupts only"},
     Workload{WorkloadKind::kKmsg, "kmsg", "writes to /dev/kmsg: printk through the console"},
 };
 
@@ -56,6 +57,8 @@ std::string_view point_symbol(const Workload& workload, VcpuId cpu) {
       return "do_idle";
     case WorkloadKind::kSyscalls:
       return trivial_syscall(cpu).symbol;
+    case WorkloadKind::kUser:
+      return {};
     case WorkloadKind::kKmsg:
       return "devkmsg_write";
   }

@@ -17,6 +17,7 @@ namespace panicroom::agent {
 enum class WorkloadKind {
   kIdle,      // Sleeps 10 ms at a time: the CPU enters its idle loop again and again.
   kSyscalls,  // Makes one trivial system call, a different one on each CPU (they repeat from the 17th CPU on).
+  kUser,      // Spins in user mode: the CPU enters the kernel for interrupts only.
   kKmsg,      // Writes a line to /dev/kmsg every 20 ms at a level that reaches the console.
 };
 
@@ -31,7 +32,8 @@ std::span<const Workload> workloads();
 // Null if there is no workload of that name.
 const Workload* find_workload(std::string_view name);
 
-// The kernel function (its name in kallsyms) whose entry this workload passes over and over on that CPU, at least every
+// Empty for kUser, which passes no place of the kernel of its own accord; else the kernel function (its name in
+// kallsyms) whose entry this workload passes over and over on that CPU, at least every
 // 50 ms of guest time. No other workload, and nothing else that the agent does, passes it on the same CPU but where the
 // kernel itself does (do_idle is passed by every CPU that has nothing to do).
 std::string_view point_symbol(const Workload& workload, VcpuId cpu);

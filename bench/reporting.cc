@@ -58,7 +58,7 @@ Result<double> run_trial(harness::ArmedMachine& armed, const harness::Scenario& 
                                   .sinks = recording->sinks(),
                                   .sample_places = recorded};
   if (TRY(harness::run_trial(setup)) == harness::AfterTrial::kSpent) return host_error("the machine is spent");
-  harness::decide_verdict(scenario.expect, run);
+  harness::decide_verdict(scenario.expected_on(kernel.release()), run);
   setup.journal.verdict();
   TRY(recording->status());
   const double took = seconds_since(begin);

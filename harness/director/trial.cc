@@ -428,13 +428,14 @@ Result<> Trial::on_message(agent::v1::Message message) {
   }
   if (judge_.opened()) journal_.stage("vmcore-opened");
   if (!judge_.finished()) return {};
-  auto finding = TRY(judge_.judge(observer_.truth(), setup_.scenario.expect.dump));
+  const Expectation& expected = setup_.scenario.expected_on(setup_.kernel.image().release());
+  auto finding = TRY(judge_.judge(observer_.truth(), expected.dump));
   if (setup_.scenario.save_dump) TRY(judge_saved_dump(finding));
   journal_.stage("dump-verified");
   v1::Event judged;
   *judged.mutable_dump_judged()->mutable_dump() = std::move(finding.dump);
   journal_.add(std::move(judged));
-  if (finding.outcome == setup_.scenario.expect.outcome) {
+  if (finding.outcome == expected.outcome) {
     decide(finding.outcome, std::move(finding.detail));
   } else {
     decide_with_places(finding.outcome, std::move(finding.detail));

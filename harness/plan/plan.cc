@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "agent/protocol/workloads.h"
 
@@ -32,7 +31,9 @@ Result<PlannedPlace> plan_at(const Scenario& scenario, const KernelImage& kernel
     const std::string& workload_name = scenario.workload.at(index(cpu));
     const auto* workload = agent::find_workload(workload_name);
     if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", workload_name);
-    return place_of_symbol(kernel, agent::point_symbol(*workload, cpu));
+    const auto symbol = agent::point_symbol(*workload, cpu);
+    if (symbol.empty()) return invalid_input("the workload \"{}\" passes no place of the kernel", workload_name);
+    return place_of_symbol(kernel, symbol);
   }
   if (std::holds_alternative<AtNmi>(at)) return place_of_name(kernel, "nmi/entry");
   if (const auto* point = std::get_if<AtPoint>(&at)) return place_of(kernel, point->spec);
@@ -59,28 +60,14 @@ constexpr std::array kStagePoints = {
     StagePoint{StageKind::kResetBegun, "reset", false},
 };
 
-// "6.1.0-56-cloud-amd64" → {6, 1, 0}.
-std::array<int, 3> version_of(std::string_view release) {
-  std::array<int, 3> parts{};
-  const char* at = release.data();
-  const char* const end = at + release.size();
-  for (int& part : parts) {
-    const auto [next, error] = std::from_chars(at, end, part);
-    if (error != std::errc{} || next == end || *next != '.') break;
-    at = next + 1;
-  }
-  return parts;
-}
-
 Result<> check_requirements(const Requirements& requirements, const KernelImage& kernel) {
   const auto version = version_of(kernel.release());
-  if (requirements.kernel_at_least && version < version_of(*requirements.kernel_at_least)) {
-    return unsupported("the scenario requires a kernel >= {}, and this is {}", *requirements.kernel_at_least,
-                       kernel.release());
+  const auto& [at_least, below] = requirements.kernel;
+  if (at_least && version < version_of(*at_least)) {
+    return unsupported("the scenario requires a kernel >= {}, and this is {}", *at_least, kernel.release());
   }
-  if (requirements.kernel_below && version >= version_of(*requirements.kernel_below)) {
-    return unsupported("the scenario requires a kernel < {}, and this is {}", *requirements.kernel_below,
-                       kernel.release());
+  if (below && version >= version_of(*below)) {
+    return unsupported("the scenario requires a kernel < {}, and this is {}", *below, kernel.release());
   }
   for (const auto& symbol : requirements.symbols) {
     if (kernel.symbols().find(symbol).empty()) {

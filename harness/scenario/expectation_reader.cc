@@ -1,9 +1,15 @@
 #include "harness/scenario/expectation_reader.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
+#include <span>
+#include <utility>
 
 #include "harness/scenario/fields.h"
+#include "harness/scenario/kernel_range.h"
+#include "harness/scenario/machine_reader.h"
 
 namespace panicroom::harness {
 namespace {
@@ -91,13 +97,9 @@ class DumpReader {
   DumpExpectation dump_;
 };
 
-}  // namespace
-
-Expectation read_expectation(const YamlNode& node, std::uint32_t vcpus, const std::vector<ReadStep>& timeline,
+Expectation read_expectation(const Fields& fields, std::uint32_t vcpus, const std::vector<ReadStep>& timeline,
                              Diagnostics& diagnostics) {
   Expectation expectation;
-  constexpr std::array<std::string_view, 2> kKeys = {"outcome", "dump"};
-  const Fields fields(node, "expect", kKeys, diagnostics);
   std::optional<Outcome> outcome;
   if (const YamlNode* word = fields.require("outcome")) {
     std::array<std::string_view, kOutcomes.size()> names;
@@ -118,6 +120,62 @@ Expectation read_expectation(const YamlNode& node, std::uint32_t vcpus, const st
     }
   }
   return expectation;
+}
+
+constexpr std::array<std::string_view, 3> kRowKeys = {"when", "outcome", "dump"};
+
+// `when:` of a row: axes of a matrix are gone by now.
+KernelRange read_when(const YamlNode& node, Diagnostics& diagnostics) {
+  constexpr std::array<std::string_view, 1> kWhenKeys = {"kernel"};
+  const Fields fields(node, "when", kWhenKeys, diagnostics);
+  if (const YamlNode* kernel = fields.require("kernel")) return read_kernel_range(*kernel, diagnostics);
+  return {};
+}
+
+// Every version at which another row may begin to decide: between two of them nothing changes.
+std::set<KernelVersion> changes(const std::vector<KernelExpectation>& rows, const KernelRange& allowed) {
+  std::set<KernelVersion> versions = {KernelVersion{}};
+  const auto add = [&](const KernelRange& range) {
+    if (range.at_least) versions.insert(version_of(*range.at_least));
+    if (range.below) versions.insert(version_of(*range.below));
+  };
+  for (const KernelExpectation& row : rows) add(row.kernels);
+  add(allowed);
+  std::erase_if(versions, [&](const KernelVersion& version) { return !allowed.contains(version); });
+  return versions;
+}
+
+}  // namespace
+
+ReadExpectations read_expectations(const YamlNode& node, std::uint32_t vcpus, const std::vector<ReadStep>& timeline,
+                                   const KernelRange& allowed, Diagnostics& diagnostics) {
+  ReadExpectations read;
+  if (node.kind != YamlNode::Kind::kSequence) {
+    const Fields fields(node, "expect", std::span(kRowKeys).subspan(1), diagnostics);
+    read.rows.push_back({.kernels = {}, .expectation = read_expectation(fields, vcpus, timeline, diagnostics)});
+    read.deciding.insert(node.at);
+    return read;
+  }
+  if (node.items.empty()) diagnostics.add(node.at, "'expect' has no rows");
+  const std::size_t mistakes = diagnostics.count();
+  for (const YamlNode& item : node.items) {
+    const Fields fields(item, "a row of expect", kRowKeys, diagnostics);
+    KernelExpectation row;
+    if (const YamlNode* when = fields.find("when")) row.kernels = read_when(*when, diagnostics);
+    row.expectation = read_expectation(fields, vcpus, timeline, diagnostics);
+    read.rows.push_back(std::move(row));
+  }
+  if (diagnostics.count() != mistakes) return read;
+  for (const KernelVersion& version : changes(read.rows, allowed)) {
+    const auto row = std::ranges::find_if(read.rows, [&](const auto& r) { return r.kernels.contains(version); });
+    if (row != read.rows.end()) {
+      read.deciding.insert(node.items[static_cast<std::size_t>(row - read.rows.begin())].at);
+    } else if (!node.items.empty()) {
+      diagnostics.add(node.at, "no row of 'expect' is for a kernel {}", fmt::join(version, "."));
+      break;
+    }
+  }
+  return read;
 }
 
 }  // namespace panicroom::harness

@@ -149,53 +149,35 @@ void read_rule(const YamlNode& node, std::uint32_t vcpus, std::vector<hypervisor
   }
 }
 
-// --- requires
+// --- Kernel versions
 
-// "5.10" as {5, 10}; nothing if it is no such thing.
-std::optional<std::vector<std::uint64_t>> version(std::string_view text) {
-  std::vector<std::uint64_t> parts;
-  while (true) {
+// Up to three numbers: "5.10".
+bool is_version(std::string_view text) {
+  for (int parts = 1; parts <= 3; ++parts) {
     const auto dot = text.find('.');
     const auto part = parse_whole_number(text.substr(0, dot));
-    if (!part || *part > 999 || parts.size() == 3) return std::nullopt;
-    parts.push_back(*part);
-    if (dot == std::string_view::npos) return parts;
+    if (!part || *part > 999) return false;
+    if (dot == std::string_view::npos) return true;
     text.remove_prefix(dot + 1);
   }
+  return false;
 }
 
-void read_kernel_bound(const YamlNode& node, Requirements& requirements, Diagnostics& diagnostics) {
+void read_kernel_bound(const YamlNode& node, KernelRange& range, Diagnostics& diagnostics) {
   const auto text = read_text(node, "kernel", diagnostics);
   if (!text) return;
   const bool at_least = text->starts_with(">=");
   const std::size_t sign = at_least ? 2 : 1;
-  if ((!at_least && !text->starts_with("<")) || !version(std::string_view(*text).substr(sign))) {
+  if ((!at_least && !text->starts_with("<")) || !is_version(std::string_view(*text).substr(sign))) {
     diagnostics.add(node.at, "'kernel': {} is not a bound such as \">=5.10\" or \"<6.6\"", shown(*text));
     return;
   }
-  auto& bound = at_least ? requirements.kernel_at_least : requirements.kernel_below;
+  auto& bound = at_least ? range.at_least : range.below;
   if (bound) {
     diagnostics.add(node.at, "'kernel': {} is a second {} bound", shown(*text), at_least ? "lower" : "upper");
     return;
   }
   bound = text->substr(sign);
-}
-
-void read_kernel_bounds(const YamlNode& node, Requirements& requirements, Diagnostics& diagnostics) {
-  if (node.kind == YamlNode::Kind::kSequence) {
-    for (const YamlNode& item : node.items) read_kernel_bound(item, requirements, diagnostics);
-  } else {
-    read_kernel_bound(node, requirements, diagnostics);
-  }
-  if (!requirements.kernel_at_least || !requirements.kernel_below) return;
-  auto low = *version(*requirements.kernel_at_least);
-  auto high = *version(*requirements.kernel_below);
-  low.resize(3);
-  high.resize(3);
-  if (low >= high) {
-    diagnostics.add(node.at, "'kernel': no version is >={} and <{}", *requirements.kernel_at_least,
-                    *requirements.kernel_below);
-  }
 }
 
 constexpr std::array kCapabilities = {hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
@@ -293,11 +275,24 @@ std::vector<Unfix> read_unfix(const YamlNode& node, Diagnostics& diagnostics) {
   return unfix;
 }
 
+KernelRange read_kernel_range(const YamlNode& node, Diagnostics& diagnostics) {
+  KernelRange range;
+  if (node.kind == YamlNode::Kind::kSequence) {
+    for (const YamlNode& item : node.items) read_kernel_bound(item, range, diagnostics);
+  } else {
+    read_kernel_bound(node, range, diagnostics);
+  }
+  if (range.at_least && range.below && version_of(*range.at_least) >= version_of(*range.below)) {
+    diagnostics.add(node.at, "'kernel': no version is >={} and <{}", *range.at_least, *range.below);
+  }
+  return range;
+}
+
 Requirements read_requires(const YamlNode& node, Diagnostics& diagnostics) {
   Requirements requirements;
   constexpr std::array<std::string_view, 3> kKeys = {"kernel", "engine", "symbols"};
   const Fields fields(node, "requires", kKeys, diagnostics);
-  if (const YamlNode* kernel = fields.find("kernel")) read_kernel_bounds(*kernel, requirements, diagnostics);
+  if (const YamlNode* kernel = fields.find("kernel")) requirements.kernel = read_kernel_range(*kernel, diagnostics);
   if (const YamlNode* engine = fields.find("engine")) {
     std::array<std::string_view, kCapabilities.size()> names;
     std::ranges::transform(kCapabilities, names.begin(), [](auto capability) { return name(capability); });

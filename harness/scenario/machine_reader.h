@@ -19,6 +19,8 @@ std::string read_kernel(const YamlNode& node, Diagnostics& diagnostics);
 std::vector<std::string> read_workload(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics);
 std::vector<hypervisor::IpiRule> read_stop_ipi(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics);
 std::vector<Unfix> read_unfix(const YamlNode& node, Diagnostics& diagnostics);
+// `">=5.10"`, `"<6.6"`, or a list of both.
+KernelRange read_kernel_range(const YamlNode& node, Diagnostics& diagnostics);
 Requirements read_requires(const YamlNode& node, Diagnostics& diagnostics);
 
 // What every CPU does where a scenario says nothing.

@@ -116,6 +116,12 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"CmdlineWithInit", top("kernel: {cmdline: ^rdinit=/bin/sh}"), {"rdinit="}},
         Mistake{"CmdlineLines", top("kernel: {cmdline: ^\"a\\nb\"}"), {"'cmdline'", "one line"}},
         Mistake{"WorkloadUnknown", top("workload: {cpu0: ^syscals}"), {"'syscals'", "'syscalls'", "idle"}},
+        Mistake{
+            "WorkloadWithoutAPlace",
+            "name: a\nworkload: {cpu1: user}\ntimeline: [{cpu: 1, at: ^workload, do: hold}]\n" + std::string(kExpect),
+            {"'user'", "no 'workload'"}},
+        Mistake{"TierWithBlanks", top("tier: ^\"a b\""), {"'tier'", "'a b'"}},
+        Mistake{"TierAll", top("tier: ^all"), {"'tier'", "'all'"}},
         Mistake{"WorkloadCpu", top("workload: {^cpu2: idle}"), {"'cpu2'", "2 CPU(s)"}},
         Mistake{"WorkloadKey", top("workload: {^all: idle}"), {"'all'", "cpu0"}},
         Mistake{"UnfixUnknown", top("unfix: [^panic-gaet]"), {"'panic-gaet'", "'panic-gate'"}},

@@ -7,13 +7,17 @@
 #include <set>
 #include <string>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
+#include "agent/protocol/workloads.h"
 #include "base/file.h"
 #include "harness/scenario/dump_reader.h"
 #include "harness/scenario/expectation_reader.h"
 #include "harness/scenario/fields.h"
 #include "harness/scenario/machine_reader.h"
+#include "harness/scenario/matrix.h"
+#include "harness/scenario/tiers.h"
 #include "harness/scenario/timeline_reader.h"
 #include "harness/scenario/yaml_document.h"
 
@@ -24,9 +28,11 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxName = 100;
 constexpr std::size_t kMaxFiles = 10'000;
-constexpr std::array<std::string_view, 13> kScenarioKeys = {"name",     "summary",  "refs",   "machine", "kernel",
-                                                            "workload", "stop_ipi", "unfix",  "dump",    "requires",
-                                                            "timeline", "expect",   "timeout"};
+// Mistakes of one document after which no more of its combinations are read.
+constexpr std::size_t kMaxMistakes = 100;
+constexpr std::array<std::string_view, 15> kScenarioKeys = {"name",    "tier",     "summary",  "refs",     "matrix",
+                                                            "machine", "kernel",   "workload", "stop_ipi", "unfix",
+                                                            "dump",    "requires", "timeline", "expect",   "timeout"};
 
 // The names of all scenarios that one call has come across, with where each was first.
 using SeenNames = std::map<std::string, std::string, std::less<>>;
@@ -40,7 +46,13 @@ bool is_name(std::string_view text) {
          std::ranges::all_of(text, [&](char c) { return alphanumeric(c) || c == '-' || c == '.'; });
 }
 
-std::string read_name(const YamlNode& node, const fs::path& file, SeenNames& seen, Diagnostics& diagnostics) {
+// Where a scenario comes from.
+struct Origin {
+  const fs::path& file;
+  std::string combination;  // Of its document's matrix; empty if there is none.
+};
+
+std::string read_name(const YamlNode& node, const Origin& origin, SeenNames& seen, Diagnostics& diagnostics) {
   const auto text = read_text(node, "name", diagnostics);
   if (!text) return "";
   if (!is_name(*text)) {
@@ -48,8 +60,22 @@ std::string read_name(const YamlNode& node, const fs::path& file, SeenNames& see
                     shown(*text), kMaxName);
     return "";
   }
-  const auto [first, fresh] = seen.emplace(*text, fmt::format("{}:{}", file.string(), node.at.line));
+  std::string place = fmt::format("{}:{}", origin.file.string(), node.at.line);
+  if (!origin.combination.empty()) place += fmt::format(" ({})", origin.combination);
+  const auto [first, fresh] = seen.emplace(*text, std::move(place));
   if (!fresh) diagnostics.add(node.at, "'name': there is a scenario {} already, in {}", shown(*text), first->second);
+  return *text;
+}
+
+std::string read_tier(const YamlNode& node, Diagnostics& diagnostics) {
+  const auto text = read_text(node, "tier", diagnostics);
+  if (!text) return "";
+  if (!is_name(*text) || *text == kDefaultTier || *text == kAllTiers) {
+    diagnostics.add(node.at,
+                    "'tier': {} is not a name for a tier: up to {} letters, digits, '-' and '.', and not {} or {}",
+                    shown(*text), kMaxName, kDefaultTier, kAllTiers);
+    return "";
+  }
   return *text;
 }
 
@@ -61,11 +87,29 @@ std::vector<std::string> read_refs(const YamlNode& node, Diagnostics& diagnostic
   return refs;
 }
 
-Scenario read_scenario(const YamlNode& node, const fs::path& file, SeenNames& seen, Diagnostics& diagnostics) {
+// A workload that passes no place of the kernel has none that a step could wait for.
+void check_workload_points(const std::vector<ReadStep>& steps, const std::vector<std::string>& workload,
+                           Diagnostics& diagnostics) {
+  for (const ReadStep& step : steps) {
+    if (!step.cpu || !step.at || !std::holds_alternative<AtWorkload>(*step.at)) continue;
+    const std::string& name = workload[index(*step.cpu)];
+    const auto* known = agent::find_workload(name);
+    if (known == nullptr || !agent::point_symbol(*known, *step.cpu).empty()) continue;
+    diagnostics.add(step.at_at,
+                    "CPU {}'s workload '{}' stays in user mode and passes no 'workload': name a place that "
+                    "an interrupt leads to, or none",
+                    index(*step.cpu), name);
+  }
+}
+
+// `deciding`: see ReadExpectations; gathered over the combinations of a document.
+Scenario read_scenario(const YamlNode& node, const Origin& origin, SeenNames& seen, std::set<Position>& deciding,
+                       Diagnostics& diagnostics) {
   Scenario scenario;
-  scenario.file = file;
+  scenario.file = origin.file;
   const Fields fields(node, "the scenario", kScenarioKeys, diagnostics);
-  if (const auto* name = fields.require("name")) scenario.name = read_name(*name, file, seen, diagnostics);
+  if (const auto* name = fields.require("name")) scenario.name = read_name(*name, origin, seen, diagnostics);
+  if (const auto* tier = fields.find("tier")) scenario.tier = read_tier(*tier, diagnostics);
   if (const auto* summary = fields.find("summary")) {
     scenario.summary = read_text(*summary, "summary", diagnostics).value_or("");
   }
@@ -87,18 +131,100 @@ Scenario read_scenario(const YamlNode& node, const fs::path& file, SeenNames& se
   if (const auto* timeline = fields.require("timeline")) {
     steps = read_timeline(*timeline, vcpus, diagnostics);
     check_order(steps, vcpus, diagnostics);
+    check_workload_points(steps, scenario.workload, diagnostics);
   }
   if (const auto* expect = fields.require("expect")) {
-    scenario.expect = read_expectation(*expect, vcpus, steps, diagnostics);
+    auto read = read_expectations(*expect, vcpus, steps, scenario.requires_.kernel, diagnostics);
+    scenario.expect = std::move(read.rows);
+    deciding.merge(read.deciding);
   }
   if (const auto* dump = fields.find("dump")) {
-    const bool known = fields.find("expect") != nullptr;
-    scenario.save_dump = read_dump(*dump, known ? std::optional(scenario.expect.outcome) : std::nullopt, diagnostics);
+    // A dump on some kernel is enough to save one.
+    const auto dumps = std::ranges::find_if(
+        scenario.expect, [](const KernelExpectation& row) { return has_dump(row.expectation.outcome); });
+    std::optional<Outcome> outcome;
+    if (dumps != scenario.expect.end()) {
+      outcome = dumps->expectation.outcome;
+    } else if (fields.find("expect") != nullptr && !scenario.expect.empty()) {
+      outcome = scenario.expect.front().expectation.outcome;
+    }
+    scenario.save_dump = read_dump(*dump, outcome, diagnostics);
   }
   for (const ReadStep& step : steps) {
     if (step.cpu && step.at && step.action) scenario.timeline.push_back(to_step(step));
   }
   return scenario;
+}
+
+// The mistakes of a document's combinations, each told once and, if not all have it, with the first that has.
+class CombinedMistakes {
+ public:
+  void add(std::vector<Diagnostic> mistakes, const std::string& combination) {
+    ++combinations_;
+    for (Diagnostic& mistake : mistakes) {
+      const auto [known, fresh] = index_.try_emplace({mistake.line, mistake.column, mistake.message}, found_.size());
+      if (fresh) found_.push_back({.mistake = std::move(mistake), .combination = combination});
+      ++found_[known->second].times;
+    }
+  }
+  [[nodiscard]] std::size_t count() const { return found_.size(); }
+  void report(Diagnostics& diagnostics) const {
+    for (const Found& found : found_) {
+      const Position at{.line = found.mistake.line, .column = found.mistake.column};
+      diagnostics.add(at, "{}{}", found.mistake.message,
+                      found.times == combinations_ ? "" : fmt::format(" (in {})", found.combination));
+    }
+  }
+
+ private:
+  struct Found {
+    Diagnostic mistake;
+    std::string combination;
+    std::size_t times = 0;
+  };
+  std::vector<Found> found_;
+  std::map<std::tuple<int, int, std::string>, std::size_t> index_;
+  std::size_t combinations_ = 0;
+};
+
+void check_rows(const YamlNode& document, const std::set<Position>& deciding, Diagnostics& diagnostics) {
+  for (std::size_t i = 0; i < document.items.size(); ++i) {
+    const YamlNode& item = document.items[i];
+    if (document.keys[i].text != "expect" || item.kind != YamlNode::Kind::kSequence) continue;
+    for (const YamlNode& row : item.items) {
+      if (deciding.contains(row.at)) continue;
+      diagnostics.add(row.at, "this row never decides: the rows before it match all that it matches");
+    }
+  }
+}
+
+// One scenario, or as many as the document's matrix has combinations; those of them that have no mistake.
+std::vector<Scenario> read_document(const YamlNode& document, const fs::path& file, SeenNames& seen,
+                                    Diagnostics& diagnostics) {
+  std::vector<Combination> combinations;
+  if (has_matrix(document)) {
+    combinations = expand(document, diagnostics);
+  } else {
+    combinations.push_back({.text = {}, .document = document});
+  }
+  std::vector<Scenario> scenarios;
+  CombinedMistakes mistakes;
+  std::set<Position> deciding;
+  for (const Combination& combination : combinations) {
+    Diagnostics own(file.string());
+    const Origin origin{.file = file, .combination = combination.text};
+    Scenario scenario = read_scenario(combination.document, origin, seen, deciding, own);
+    if (own.count() == 0) scenarios.push_back(std::move(scenario));
+    mistakes.add(std::move(own).take(), combination.text);
+    if (mistakes.count() > kMaxMistakes) break;
+  }
+  mistakes.report(diagnostics);
+  if (mistakes.count() == 0 && !combinations.empty()) {
+    const std::size_t before = diagnostics.count();
+    check_rows(document, deciding, diagnostics);
+    if (diagnostics.count() != before) scenarios.clear();
+  }
+  return scenarios;
 }
 
 void append(ParseResult part, ParseResult& whole) {
@@ -113,10 +239,9 @@ ParseResult parse_text(std::string_view text, const fs::path& file, SeenNames& s
   if (documents.empty() && diagnostics.count() == 0) diagnostics.add({}, "no scenario in this file");
   const std::size_t syntax_mistakes = diagnostics.count();
   for (const YamlNode& document : documents) {
-    const std::size_t mistakes = diagnostics.count();
-    Scenario scenario = read_scenario(document, file, seen, diagnostics);
+    auto scenarios = read_document(document, file, seen, diagnostics);
     // A mistake that was found while the tree was built (an alias, a tag) may be anywhere in the file.
-    if (syntax_mistakes == 0 && diagnostics.count() == mistakes) result.scenarios.push_back(std::move(scenario));
+    if (syntax_mistakes == 0) std::ranges::move(scenarios, std::back_inserter(result.scenarios));
   }
   result.diagnostics = std::move(diagnostics).take();
   return result;
@@ -195,11 +320,20 @@ ParseResult load(std::span<const fs::path> paths) {
   SeenNames seen;
   std::set<fs::path> loaded;
   for (const fs::path& path : paths) {
+    std::error_code ignored;
+    const bool named = fs::is_regular_file(path, ignored);
     for (const fs::path& file : files_of(path, result.diagnostics)) {
       std::error_code error;
       const fs::path canonical = fs::canonical(file, error);
-      if (!error && !loaded.insert(canonical).second) continue;
-      append(load_file(file, seen), result);
+      if (!error && !loaded.insert(canonical).second) {
+        for (Scenario& scenario : result.scenarios) {
+          if (named && fs::equivalent(scenario.file, file, ignored)) scenario.file_named = true;
+        }
+        continue;
+      }
+      ParseResult part = load_file(file, seen);
+      for (Scenario& scenario : part.scenarios) scenario.file_named = named;
+      append(std::move(part), result);
     }
   }
   return result;

@@ -17,8 +17,9 @@ struct ParseResult {
   std::vector<Diagnostic> diagnostics;  // In the order of files and lines. Empty: everything is as it should be.
 };
 
-// One file's text: one scenario for each YAML document. `file` is what diagnostics call it; nothing is read from disk.
-// The text may be anybody's: at most kMaxFileBytes of it are looked at, and memory and time are bounded by its size.
+// One file's text: one scenario for each YAML document, or one for each combination of a document's matrix. `file` is
+// what diagnostics call it; nothing is read from disk. The text may be anybody's: at most kMaxFileBytes of it are
+// looked at, and memory and time are bounded by its size.
 ParseResult parse(std::string_view text, const std::filesystem::path& file);
 
 // Files, and folders with all *.yaml and *.yml below them in the order of their names. A path that is not there, a

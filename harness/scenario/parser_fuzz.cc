@@ -44,6 +44,14 @@ void check_order_of(const Scenario& scenario) {
   }
 }
 
+void check(const DumpExpectation& dump, std::uint32_t vcpus) {
+  require(!dump.panic_cpu || (*dump.panic_cpu >= 0 && static_cast<std::uint32_t>(*dump.panic_cpu) < vcpus));
+  require(!dump.cpus_with_registers || *dump.cpus_with_registers <= vcpus);
+  if (!dump.missing_cpus) return;
+  require(dump.missing_cpus->size() <= vcpus);
+  for (const std::uint32_t cpu : *dump.missing_cpus) require(cpu < vcpus);
+}
+
 void check(const Scenario& scenario) {
   const std::uint32_t vcpus = scenario.machine.vcpus;
   require(!scenario.name.empty() && scenario.name.find('/') == std::string::npos);
@@ -57,13 +65,8 @@ void check(const Scenario& scenario) {
     require(!rule.target || index(*rule.target) < vcpus);
     require(rule.mode || rule.vector);
   }
-  const DumpExpectation& dump = scenario.expect.dump;
-  require(!dump.panic_cpu || (*dump.panic_cpu >= 0 && static_cast<std::uint32_t>(*dump.panic_cpu) < vcpus));
-  require(!dump.cpus_with_registers || *dump.cpus_with_registers <= vcpus);
-  if (dump.missing_cpus) {
-    require(dump.missing_cpus->size() <= vcpus);
-    for (const std::uint32_t cpu : *dump.missing_cpus) require(cpu < vcpus);
-  }
+  require(!scenario.expect.empty());
+  for (const KernelExpectation& row : scenario.expect) check(row.expectation.dump, vcpus);
   check_order_of(scenario);
 }
 

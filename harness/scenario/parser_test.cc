@@ -88,27 +88,29 @@ TEST(Parser, TheExampleOfTheManual) {
   EXPECT_TRUE(std::holds_alternative<DoRelease>(s.timeline[4].action));
   EXPECT_TRUE(std::holds_alternative<Here>(s.timeline[4].at));
 
-  EXPECT_EQ(s.expect.outcome, Outcome::kDumped);
-  EXPECT_EQ(s.expect.dump.panic_cpu, 0);
-  EXPECT_EQ(s.expect.dump.cpus_with_registers, 2u);
-  EXPECT_THAT(*s.expect.dump.missing_cpus, IsEmpty());
-  EXPECT_EQ(s.expect.dump.log_contains, "first");
+  EXPECT_EQ(s.expect.front().expectation.outcome, Outcome::kDumped);
+  EXPECT_EQ(s.expect.front().expectation.dump.panic_cpu, 0);
+  EXPECT_EQ(s.expect.front().expectation.dump.cpus_with_registers, 2u);
+  EXPECT_THAT(*s.expect.front().expectation.dump.missing_cpus, IsEmpty());
+  EXPECT_EQ(s.expect.front().expectation.dump.log_contains, "first");
 }
 
 TEST(Parser, Defaults) {
   const Scenario s = only(parse(kSmallest, "x.yaml"));
   EXPECT_EQ(s.machine, MachineSpec{});
+  EXPECT_EQ(s.tier, "");
   EXPECT_THAT(s.workload, ElementsAre("idle", "idle"));
   EXPECT_EQ(s.timeout, seconds(60));
   EXPECT_EQ(std::get<DoPanic>(s.timeline[0].action).message, "panicroom");
   EXPECT_TRUE(std::holds_alternative<Here>(s.timeline[0].at));
-  EXPECT_FALSE(s.expect.dump.panic_cpu.has_value());
-  EXPECT_FALSE(s.expect.dump.missing_cpus.has_value());
+  EXPECT_FALSE(s.expect.front().expectation.dump.panic_cpu.has_value());
+  EXPECT_FALSE(s.expect.front().expectation.dump.missing_cpus.has_value());
 }
 
 TEST(Parser, EveryKeyThereIs) {
   const Scenario s = only(parse(R"(
 name: all.of-it
+tier: slow
 machine: {vcpus: 3, memory: 1G, crashkernel: 256M, pin: [0, 0, 1]}
 kernel: {cmdline: "panic_on_warn=1 quiet"}
 workload: {cpu2: kmsg}
@@ -138,11 +140,12 @@ timeout: 2m
                                 "x.yaml"));
   EXPECT_EQ(s.machine,
             (MachineSpec{.vcpus = 3, .memory_bytes = 1ull << 30, .crashkernel_bytes = 256 << 20, .pin = {0, 0, 1}}));
+  EXPECT_EQ(s.tier, "slow");
   EXPECT_EQ(s.kernel_cmdline, "panic_on_warn=1 quiet");
   EXPECT_THAT(s.workload, ElementsAre("idle", "idle", "kmsg"));
   EXPECT_THAT(s.unfix, ElementsAre(Unfix::kPanicGate));
-  EXPECT_EQ(s.requires_.kernel_at_least, "5.10");
-  EXPECT_EQ(s.requires_.kernel_below, "6.6");
+  EXPECT_EQ(s.requires_.kernel.at_least, "5.10");
+  EXPECT_EQ(s.requires_.kernel.below, "6.6");
   EXPECT_THAT(s.requires_.capabilities,
               ElementsAre(hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
                           hypervisor::Capability::kTargetedNmi));
@@ -196,7 +199,7 @@ timeout: 2m
   EXPECT_TRUE(std::holds_alternative<DoSkip>(s.timeline[5].action));
   EXPECT_TRUE(std::holds_alternative<DoOops>(s.timeline[6].action));
   EXPECT_TRUE(std::holds_alternative<DoNmi>(s.timeline[7].action));
-  EXPECT_THAT(*s.expect.dump.missing_cpus, ElementsAre(1, 2));
+  EXPECT_THAT(*s.expect.front().expectation.dump.missing_cpus, ElementsAre(1, 2));
 }
 
 TEST(Parser, ADumpIsSavedIfAskedFor) {
@@ -303,6 +306,16 @@ TEST_F(LoadTest, AFileNamedTwiceCountsOnce) {
   EXPECT_THAT(names(result), ElementsAre("a"));
 }
 
+TEST_F(LoadTest, WhetherAFileWasNamedItself) {
+  const fs::path a = write("a.yaml", named("a"));
+  const fs::path b = write("b.yaml", named("b"));
+  for (const auto& paths : {std::vector{folder_, b}, std::vector{b, folder_}}) {
+    const ParseResult result = load(paths);
+    ASSERT_THAT(result.scenarios, SizeIs(2));
+    for (const Scenario& scenario : result.scenarios) EXPECT_EQ(scenario.file_named, scenario.name == "b");
+  }
+}
+
 TEST_F(LoadTest, DuplicateNamesAcrossFiles) {
   const fs::path first = write("1.yaml", named("same"));
   const fs::path second = write("2.yaml", named("same"));
@@ -349,7 +362,9 @@ TEST(Catalogue, Parses) {
   EXPECT_EQ(render(result.diagnostics), "");
   EXPECT_GE(result.scenarios.size(), 7u);
   for (const Scenario& scenario : result.scenarios) {
-    EXPECT_EQ(scenario.file.stem(), scenario.name) << "a scenario's file has its name";
+    // With what a matrix adds behind it.
+    EXPECT_TRUE(scenario.name.starts_with(scenario.file.stem().native()))
+        << scenario.name << ": a scenario's file has its name";
     EXPECT_FALSE(scenario.summary.empty()) << scenario.name;
     EXPECT_FALSE(scenario.refs.empty()) << scenario.name;
   }

@@ -1,5 +1,7 @@
 #include "harness/scenario/scenario.h"
 
+#include <algorithm>
+
 namespace panicroom::harness {
 
 std::string_view name(Outcome outcome) {
@@ -20,6 +22,13 @@ std::string_view name(Outcome outcome) {
       return "no_panic";
   }
   return "";
+}
+
+const Expectation& Scenario::expected_on(std::string_view kernel_release) const {
+  const KernelVersion version = version_of(kernel_release);
+  const auto row = std::ranges::find_if(expect, [&](const auto& r) { return r.kernels.contains(version); });
+  // A kernel that no row is about is one that `requires:` refuses, or one that was never read.
+  return (row == expect.end() ? expect.front() : *row).expectation;
 }
 
 }  // namespace panicroom::harness

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/address.h"
+#include "harness/scenario/kernel_range.h"
 #include "hypervisor/ipi.h"
 #include "hypervisor/machine.h"
 #include "hypervisor/registers.h"
@@ -126,9 +127,14 @@ struct Expectation {
 // A bug that is re-opened in a fixed kernel by overriding the instruction that decides.
 enum class Unfix { kPanicGate };  // The CPU that loses the panic_cpu compare-and-exchange wins it.
 
+// What is expected on some kernels.
+struct KernelExpectation {
+  KernelRange kernels;
+  Expectation expectation;
+};
+
 struct Requirements {
-  std::optional<std::string> kernel_at_least;  // "5.10": compared component by component.
-  std::optional<std::string> kernel_below;
+  KernelRange kernel;
   std::vector<hypervisor::Capability> capabilities;
   std::vector<std::string> symbols;
 };
@@ -136,6 +142,9 @@ struct Requirements {
 struct Scenario {
   std::filesystem::path file;
   std::string name;
+  std::string tier;  // Empty: the default tier.
+  // Its file was named itself, and is not one of a folder's.
+  bool file_named = false;
   std::string summary;
   std::vector<std::string> refs;
   MachineSpec machine;
@@ -146,8 +155,12 @@ struct Scenario {
   std::optional<SaveDump> save_dump;
   Requirements requires_;
   std::vector<Step> timeline;
-  Expectation expect;
+  // The first for the kernel decides; each that `requires_` allows has one. Never empty.
+  std::vector<KernelExpectation> expect{1};
   Nanoseconds timeout = std::chrono::seconds(60);  // Host time from the start of the trial.
+
+  // What is expected of the kernel with this `uname -r`. The scenario is one that the parser has let pass.
+  [[nodiscard]] const Expectation& expected_on(std::string_view kernel_release) const;
 };
 
 }  // namespace panicroom::harness

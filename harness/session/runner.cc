@@ -251,7 +251,7 @@ v1::Report Session::decided() const {
 
 void Session::decide(const Item& item, const Result<>& result, Recording* recording) {
   if (!result) set_undecided(result.error(), *item.run);
-  decide_verdict(item.scenario->expect, *item.run);
+  decide_verdict(item.scenario->expected_on(item.run->kernel_release()), *item.run);
   if (recording != nullptr) {
     recording->journal().verdict();
     if (const auto written = recording->status(); result && !written) set_undecided(written.error(), *item.run);

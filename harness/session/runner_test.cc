@@ -33,7 +33,7 @@ class RunnerTest : public testing::Test {
     Scenario scenario;
     scenario.name = name;
     scenario.machine.vcpus = vcpus;
-    scenario.requires_.kernel_at_least = "99.0";
+    scenario.requires_.kernel.at_least = "99.0";
     request_.scenarios.push_back(std::move(scenario));
   }
   void add_kernel(const std::string& reference) {

@@ -4,6 +4,7 @@
 
 #include "harness/cli/commands.h"
 #include "harness/scenario/parser.h"
+#include "harness/scenario/tiers.h"
 
 namespace panicroom::cli {
 
@@ -13,7 +14,10 @@ int check(const std::vector<std::filesystem::path>& scenarios) {
     fmt::print(stderr, "{}", harness::render(parsed.diagnostics));
     return kWrongInput;
   }
-  fmt::print("{} scenario{}, no mistakes\n", parsed.scenarios.size(), parsed.scenarios.size() == 1 ? "" : "s");
+  const auto tiers = harness::count_tiers(parsed.scenarios);
+  const bool several = tiers.size() > 1 || !tiers.contains(std::string(harness::kDefaultTier));
+  fmt::print("{} scenario{}{}, no mistakes\n", parsed.scenarios.size(), parsed.scenarios.size() == 1 ? "" : "s",
+             several ? fmt::format(" ({})", harness::to_text(tiers)) : "");
   return kSuccess;
 }
 

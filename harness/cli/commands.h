@@ -22,6 +22,7 @@ enum ExitStatus : int {
 
 struct RunOptions {
   std::vector<std::filesystem::path> scenarios;
+  std::vector<std::string> tiers;    // Empty: the default tier, and files that are named themselves.
   std::vector<std::string> kernels;  // References and patterns. Empty: the host's own suite, cloud-amd64.
   std::optional<std::string> capture_kernel;
   std::string engine = "auto";

@@ -13,6 +13,13 @@ void add_run(CLI::App& app, RunOptions& options, int& status) {
   auto* command = app.add_subcommand("run", "Run scenarios and say what each kernel did");
   command->add_option("PATH", options.scenarios, "Scenario files, or folders of them")->required();
   command
+      ->add_option(
+          "--tier", options.tiers,
+          "Run the scenarios of this tier (default: those that name none; all: every tier); may be given several "
+          "times")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  command
       ->add_option("--kernel", options.kernels,
                    "A kernel under test, or a pattern such as debian:*/cloud-amd64; may be given "
                    "several times")

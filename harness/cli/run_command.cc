@@ -19,6 +19,7 @@
 #include "harness/report/tally.h"
 #include "harness/report/words.h"
 #include "harness/scenario/parser.h"
+#include "harness/scenario/tiers.h"
 #include "harness/session/engine.h"
 #include "harness/session/machine_folder.h"
 #include "harness/session/runner.h"
@@ -38,7 +39,7 @@ class RunCommand {
         terminal_(harness::inspect_terminal(STDERR_FILENO)),
         progress_(harness::make_progress(std::cerr, terminal_)) {}
 
-  Result<int> run(std::vector<harness::Scenario> scenarios);
+  Result<int> run(harness::TierSelection selection);
 
  private:
   Result<std::vector<harness::KernelSource>> kernel_sources();
@@ -99,7 +100,7 @@ Result<> RunCommand::write_reports() {
   return harness::write_report_files(report_, {options_.json, options_.junit, options_.ktap});
 }
 
-Result<int> RunCommand::run(std::vector<harness::Scenario> scenarios) {
+Result<int> RunCommand::run(harness::TierSelection selection) {
   harness::Cancellation cancellation;
   const SignalWatcher signals(cancellation);
   report_.set_panicroom_version(PANICROOM_VERSION);
@@ -126,8 +127,10 @@ Result<int> RunCommand::run(std::vector<harness::Scenario> scenarios) {
 
   style_.colour = harness::inspect_terminal(STDOUT_FILENO).colour;
   style_.out = out_;
-  for (const auto& scenario : scenarios) style_.scenario_width = std::max(style_.scenario_width, scenario.name.size());
-  request.scenarios = std::move(scenarios);
+  for (const auto& scenario : selection.scenarios) {
+    style_.scenario_width = std::max(style_.scenario_width, scenario.name.size());
+  }
+  request.scenarios = std::move(selection.scenarios);
   const harness::RunCallbacks callbacks{
       .on_scenario = [&](const harness::RunGroup& trials) { show_scenario(trials); },
       .on_decided =
@@ -142,6 +145,9 @@ Result<int> RunCommand::run(std::vector<harness::Scenario> scenarios) {
   progress_->clear();
   if (const auto table = harness::matrix(report_, style_.colour); !table.empty()) print("\n" + table + "\n");
   print(harness::totals_line(harness::tally(report_)));
+  if (!selection.left_out.empty()) {
+    print(fmt::format("left out: {} (--tier runs them)\n", harness::to_text(selection.left_out)));
+  }
   const auto written = write_reports();
   if (!ended) return ended.error();
   TRY(written);
@@ -157,7 +163,9 @@ int run(const RunOptions& options) {
     fmt::print(stderr, "{}", harness::render(parsed.diagnostics));
     return kWrongInput;
   }
-  const auto status = RunCommand(options).run(std::move(parsed.scenarios));
+  auto selection = harness::select_tiers(std::move(parsed.scenarios), options.tiers);
+  if (!selection) return fail(selection.error());
+  const auto status = RunCommand(options).run(*std::move(selection));
   return status ? *status : fail(status.error());
 }
 

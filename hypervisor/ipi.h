@@ -66,6 +66,7 @@ struct IpiRule {
   std::optional<VcpuId> source;
   std::optional<VcpuId> target;
   Delivery delivery;
+  std::optional<std::uint32_t> count = {};  // Matches only the first so many; an IPI to several targets is one.
 };
 
 }  // namespace panicroom::hypervisor

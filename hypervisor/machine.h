@@ -153,6 +153,9 @@ class Machine {
   // engine that sees ICR writes for itself needs none. Only while stopped.
   virtual Result<> watch_ipis(std::span<const IcrStore> sites, std::vector<IpiRule> rules) = 0;
   virtual Result<> unwatch_ipis() = 0;
+  // Whether a rule of watch_ipis(), by its place in the list, takes part: all do until told otherwise. What it has
+  // counted stays. Only while stopped.
+  virtual Result<> set_ipi_rule_active(std::size_t rule, bool active) = 0;
 };
 
 }  // namespace panicroom::hypervisor

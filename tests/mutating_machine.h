@@ -59,6 +59,9 @@ class MutatingMachine : public hypervisor::Machine {
     return machine_->watch_ipis(sites, std::move(rules));
   }
   Result<> unwatch_ipis() override { return machine_->unwatch_ipis(); }
+  Result<> set_ipi_rule_active(std::size_t rule, bool active) override {
+    return machine_->set_ipi_rule_active(rule, active);
+  }
 
  private:
   Result<std::string> changed(const std::string& bytes);

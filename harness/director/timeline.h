@@ -39,6 +39,7 @@ class Timeline {
   [[nodiscard]] bool complete() const;
   // The step that is waited for, or an open window's end, is an IPI.
   [[nodiscard]] bool waits_for_ipi() const;
+  [[nodiscard]] bool happened(std::uint32_t step) const { return step <= next_; }
   [[nodiscard]] bool all_steps_happened() const { return next_ == scenario_.timeline.size(); }
 
  private:

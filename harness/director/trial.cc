@@ -11,6 +11,7 @@
 #include "harness/director/capture_console.h"
 #include "harness/director/heartbeats.h"
 #include "harness/director/lent_memory.h"
+#include "harness/director/stop_ipi_watch.h"
 #include "harness/director/time_allowance.h"
 #include "harness/director/timeline.h"
 #include "harness/observer/dump_judge.h"
@@ -48,6 +49,7 @@ class Trial {
       : setup_(setup),
         machine_(setup.machine),
         journal_(setup.journal),
+        ipis_(setup.machine, setup.scenario.stop_ipi),
         timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, journal_),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
         saved_dump_(setup.folder),
@@ -98,6 +100,7 @@ class Trial {
   const TrialSetup& setup_;
   Machine& machine_;
   Journal& journal_;
+  StopIpiWatch ipis_;
   Timeline timeline_;
   StageObserver observer_;
   DumpJudge judge_;
@@ -110,7 +113,6 @@ class Trial {
   CaptureConsole capture_console_;
   std::optional<hypervisor::BreakpointId> gate_;
   bool running_ = false;
-  bool watching_ipis_ = false;
   bool decided_ = false;
   std::optional<std::pair<Outcome, std::string>> unsettled_;
   Clock::time_point last_heard_;
@@ -202,15 +204,9 @@ Result<> Trial::stop() {
 }
 
 Result<> Trial::watch_ipis_if_wanted() {
-  if (watching_ipis_ || observer_.jumped()) return {};
+  if (ipis_.begun() || observer_.jumped()) return {};
   if (!observer_.crashing() && setup_.scenario.stop_ipi.empty() && !timeline_.waits_for_ipi()) return {};
-  std::vector<hypervisor::IcrStore> sites;
-  for (const auto& site : setup_.plan.icr_stores) {
-    sites.push_back({setup_.kernel.running(site.at), site.value, site.length});
-  }
-  TRY(machine_.watch_ipis(sites, setup_.scenario.stop_ipi));
-  watching_ipis_ = true;
-  return {};
+  return ipis_.begin(setup_.plan.icr_stores, setup_.kernel);
 }
 
 Result<> Trial::run() {
@@ -226,6 +222,7 @@ Result<> Trial::run() {
   while (!decided_) {
     if (!running_) {
       TRY(watch_ipis_if_wanted());
+      TRY(ipis_.follow(timeline_));
       TRY(resume());
     }
     const auto deadline = next_deadline();
@@ -243,7 +240,7 @@ Result<> Trial::clean_up() {
   TRY(timeline_.disarm());
   TRY(observer_.disarm());
   if (gate_) TRY(machine_.remove_breakpoint(*gate_));
-  if (watching_ipis_) TRY(machine_.unwatch_ipis());
+  TRY(ipis_.end());
   for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) machine_.set_held(VcpuId{cpu}, false);
   return {};
 }
@@ -313,8 +310,7 @@ Result<> Trial::on_jump() {
   if (gate_) TRY(machine_.remove_breakpoint(*gate_));
   gate_.reset();
   TRY(check_capture_image());
-  if (watching_ipis_) TRY(machine_.unwatch_ipis());
-  watching_ipis_ = false;
+  TRY(ipis_.end());
   TRY(observer_.record_memory(setup_.memory));
   journal_.stage("memory-sampled");
   capture_console_.begin();

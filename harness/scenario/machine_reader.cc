@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <set>
 
 #include "agent/protocol/workloads.h"
@@ -17,6 +18,7 @@ constexpr std::uint32_t kMaxVcpus = 64;
 constexpr std::uint64_t kMinMemory = 64 * kMiB;
 constexpr std::uint64_t kMaxMemory = 1ull << 40;
 constexpr std::uint32_t kMaxHostCpu = 8191;
+constexpr std::uint32_t kMaxIpiCount = 1'000'000;
 // COMMAND_LINE_SIZE on x86 is 2048; the other half is the harness's own.
 constexpr std::size_t kMaxCmdline = 1024;
 
@@ -116,19 +118,45 @@ std::optional<hypervisor::Delivery> read_delivery(const YamlNode& node, Diagnost
   }
 }
 
-// Whether `earlier` matches every IPI that `later` matches.
-bool covers(const hypervisor::IpiRule& earlier, const hypervisor::IpiRule& later) {
-  return (!earlier.mode || earlier.mode == later.mode) && (!earlier.vector || earlier.vector == later.vector) &&
-         (!earlier.source || earlier.source == later.source) && (!earlier.target || earlier.target == later.target);
+// Whether `before` matches every IPI that `after` matches, at any time.
+bool covers(const StopIpiRule& before, const StopIpiRule& after) {
+  const auto& [earlier, earlier_from] = before;
+  const auto& [later, later_from] = after;
+  return !earlier.count && earlier_from <= later_from && (!earlier.mode || earlier.mode == later.mode) &&
+         (!earlier.vector || earlier.vector == later.vector) && (!earlier.source || earlier.source == later.source) &&
+         (!earlier.target || earlier.target == later.target);
 }
 
-void read_rule(const YamlNode& node, std::uint32_t vcpus, std::vector<hypervisor::IpiRule>& rules,
+// `count` and `after_step`: from when on and how often a rule decides.
+void read_moment(const Fields& fields, std::size_t steps, StopIpiRule& rule, Diagnostics& diagnostics) {
+  if (const YamlNode* count = fields.find("count")) {
+    const auto value = read_whole_number(*count, "count", 1, kMaxIpiCount, diagnostics);
+    if (value) rule.rule.count = static_cast<std::uint32_t>(*value);
+    if (fields.find("kind") == nullptr) {
+      diagnostics.add(fields.key_at("count"), "'count' counts the IPIs of one kind: this rule has no 'kind'");
+    }
+  }
+  const YamlNode* after_step = fields.find("after_step");
+  if (after_step == nullptr) return;
+  const auto value =
+      read_whole_number(*after_step, "after_step", 1, std::numeric_limits<std::uint32_t>::max(), diagnostics);
+  if (!value) return;
+  if (*value > steps) {
+    diagnostics.add(after_step->at, "'after_step': there is no step {}; the timeline has {}", *value, steps);
+    return;
+  }
+  rule.after_step = static_cast<std::uint32_t>(*value);
+}
+
+void read_rule(const YamlNode& node, std::uint32_t vcpus, std::size_t steps, std::vector<StopIpiRule>& rules,
                Diagnostics& diagnostics) {
-  constexpr std::array<std::string_view, 4> kKeys = {"kind", "from", "to", "deliver"};
+  constexpr std::array<std::string_view, 6> kKeys = {"kind", "from", "to", "deliver", "count", "after_step"};
   const Fields fields(node, "stop_ipi", kKeys, diagnostics);
   if (!fields.is_map()) return;
   const std::size_t mistakes = diagnostics.count();
-  hypervisor::IpiRule rule;
+  StopIpiRule timed;
+  hypervisor::IpiRule& rule = timed.rule;
+  read_moment(fields, steps, timed, diagnostics);
   const auto kinds = read_kind(fields.find("kind"), diagnostics);
   if (const YamlNode* from = fields.find("from")) rule.source = read_cpu(*from, "from", vcpus, diagnostics);
   if (const YamlNode* to = fields.find("to")) rule.target = read_cpu(*to, "to", vcpus, diagnostics);
@@ -141,8 +169,8 @@ void read_rule(const YamlNode& node, std::uint32_t vcpus, std::vector<hypervisor
     rule.mode = kind.mode;
     rule.vector = kind.vector;
     const bool decided =
-        std::any_of(rules.begin(), rules.end(), [&](const auto& earlier) { return covers(earlier, rule); });
-    if (!decided) rules.push_back(rule);
+        std::any_of(rules.begin(), rules.end(), [&](const auto& earlier) { return covers(earlier, timed); });
+    if (!decided) rules.push_back(timed);
   }
   if (rules.size() == before) {
     diagnostics.add(node.at, "this rule never decides: the rules before it match all that it matches");
@@ -247,15 +275,18 @@ std::vector<std::string> read_workload(const YamlNode& node, std::uint32_t vcpus
   return workload;
 }
 
-std::vector<hypervisor::IpiRule> read_stop_ipi(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
-  std::vector<hypervisor::IpiRule> rules;
+std::vector<StopIpiRule> read_stop_ipi(const YamlNode& node, std::uint32_t vcpus, std::size_t steps,
+                                       Diagnostics& diagnostics) {
+  std::vector<StopIpiRule> rules;
   if (node.kind == YamlNode::Kind::kSequence) {
-    for (const YamlNode& item : node.items) read_rule(item, vcpus, rules, diagnostics);
+    for (const YamlNode& item : node.items) read_rule(item, vcpus, steps, rules, diagnostics);
   } else {
-    read_rule(node, vcpus, rules, diagnostics);
+    read_rule(node, vcpus, steps, rules, diagnostics);
   }
   // What no rule matches is delivered as sent anyway; a policy of nothing else asks nothing of an engine.
-  while (!rules.empty() && std::holds_alternative<hypervisor::DeliverAsSent>(rules.back().delivery)) rules.pop_back();
+  while (!rules.empty() && std::holds_alternative<hypervisor::DeliverAsSent>(rules.back().rule.delivery)) {
+    rules.pop_back();
+  }
   return rules;
 }
 

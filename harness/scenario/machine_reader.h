@@ -17,7 +17,9 @@ namespace panicroom::harness {
 MachineSpec read_machine(const YamlNode& node, Diagnostics& diagnostics);
 std::string read_kernel(const YamlNode& node, Diagnostics& diagnostics);
 std::vector<std::string> read_workload(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics);
-std::vector<hypervisor::IpiRule> read_stop_ipi(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics);
+// `steps`: how many the timeline has.
+std::vector<StopIpiRule> read_stop_ipi(const YamlNode& node, std::uint32_t vcpus, std::size_t steps,
+                                       Diagnostics& diagnostics);
 std::vector<Unfix> read_unfix(const YamlNode& node, Diagnostics& diagnostics);
 // `">=5.10"`, `"<6.6"`, or a list of both.
 KernelRange read_kernel_range(const YamlNode& node, Diagnostics& diagnostics);

@@ -90,6 +90,7 @@ class Expander {
   void read_exclusions();
   void read_rows();
   void check_references(const YamlNode& node);
+  void check_no_reference(const YamlNode& node);
   void check_text(const YamlNode& node);
   void check_reference(const YamlNode& node, std::string_view text, bool whole);
   void check_use();
@@ -200,6 +201,14 @@ void Expander::check_references(const YamlNode& node) {
     if (key && ((&node == &document_ && node.keys[i].text == kMatrix) || (row && node.keys[i].text == kWhen))) continue;
     check_references(node.items[i]);
   }
+}
+
+// A part that refers to another would have to be replaced in some order.
+void Expander::check_no_reference(const YamlNode& node) {
+  if (node.kind == Kind::kScalar && node.text.find(kOpen) != std::string::npos) {
+    diagnostics_.add(node.at, "{}: what stands in the matrix does not refer to it", shown(node.text));
+  }
+  for (const YamlNode& item : node.items) check_no_reference(item);
 }
 
 void Expander::check_use() {
@@ -327,7 +336,10 @@ YamlNode Expander::expectation_rows(const YamlNode& node, const Choice& choice) 
 
 std::vector<Combination> Expander::expand() {
   const std::size_t mistakes = diagnostics_.count();
+  entries(document_, "the scenario", diagnostics_);  // Of two keys of one name, only one would be looked at here.
   axes_ = read_axes(matrix_, diagnostics_);
+  if (diagnostics_.count() != mistakes) return {};
+  check_no_reference(matrix_);
   if (diagnostics_.count() != mistakes) return {};
   named_.assign(axes_.size(), false);
   read_exclusions();

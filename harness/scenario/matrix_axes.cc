@@ -121,7 +121,15 @@ std::optional<Selector> Selector::read(const YamlNode& node, std::string_view wh
       diagnostics.add(entry.value->at, "'{}' names no value", entry.name);
     }
     for (const YamlNode& item : items) {
-      if (const auto word = read_word(item, entry.name, names, diagnostics)) allowed[*word] = true;
+      const auto text = read_text(item, entry.name, diagnostics);
+      if (!text) continue;
+      const auto named = std::ranges::find(names, *text);
+      if (named != names.end()) {
+        allowed[static_cast<std::size_t>(named - names.begin())] = true;
+      } else {
+        diagnostics.add(item.at, "{}: the axis '{}' has no value {}{}", what, axis->name, shown(*text),
+                        did_you_mean(*text, names));
+      }
     }
   }
   return diagnostics.count() == mistakes ? std::optional(std::move(selector)) : std::nullopt;

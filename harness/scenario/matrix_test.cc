@@ -58,8 +58,8 @@ TEST(Matrix, OneScenarioACombination) {
   EXPECT_EQ(deaf.summary, "nmi: takes no interrupts");
   EXPECT_THAT(busy.workload, ElementsAre("idle", "syscalls"));
   EXPECT_THAT(late.workload, ElementsAre("idle", "idle"));
-  EXPECT_TRUE(std::holds_alternative<hypervisor::DeliverAsNmi>(busy.stop_ipi.front().delivery));
-  EXPECT_TRUE(std::holds_alternative<hypervisor::Delay>(late.stop_ipi.front().delivery));
+  EXPECT_TRUE(std::holds_alternative<hypervisor::DeliverAsNmi>(busy.stop_ipi.front().rule.delivery));
+  EXPECT_TRUE(std::holds_alternative<hypervisor::Delay>(late.stop_ipi.front().rule.delivery));
 }
 
 TEST(Matrix, AListInAListIsItsItems) {
@@ -162,6 +162,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"ValueIsNoWord", with("  a: [^x y]"), {"'x y'", "word"}},
         Mistake{"AxisIsNoWord", with("  a: [x]\n  ^b c: [x]"), {"'b c'", "word"}},
         Mistake{"PartIsNoWord", with("  a: {x: {^p q: 1}}"), {"'p q'", "word"}},
+        Mistake{"MatrixTwice", with("  a: [x]\n^matrix: {b: [x]}"), {"duplicate", "'matrix'"}},
         Mistake{"KernelIsNoAxis", with("  a: [x]\n  ^kernel: [x]"), {"'kernel'", "command line"}},
         Mistake{"PartsAreNoList", with("  a: {x: ^[1]}"), {"'x'", "a list"}},
         Mistake{"Unused", with("  a: [x]\n  ^b: [y]"), {"'b'", "used nowhere", "${b}"}},
@@ -189,6 +190,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "timeline: [{cpu: 0, do: panic}]\nexpect: {outcome: dumped}\n",
                 {"did you mean 'stop'?"}},
         Mistake{"NoEnd", with("  a: [x]", "summary: ^\"${a\"\nexpect: {outcome: dumped}\n"), {"without a '}'"}},
+        Mistake{"WithinTheMatrix",
+                with("  a: {x: {part: ^\"${a}\"}}", "summary: ${a.part}\nexpect: {outcome: dumped}\n"),
+                {"'${a}'", "does not refer"}},
         Mistake{"EmptyPart", with("  a: [x]", "summary: ^\"${a.}\"\nexpect: {outcome: dumped}\n"), {"'${a.}'"}},
         Mistake{"MissingPart",
                 with("  a: {x: {part: 1}, ^y: {}}", "summary: \"${a.part}\"\nexpect: {outcome: dumped}\n"),

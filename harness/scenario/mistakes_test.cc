@@ -134,6 +134,13 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Mistake{"Unknown", top("stop_ipi: {deliver: ^dropp}"), {"'dropp'", "'drop'"}},
         Mistake{"NoDeliver", top("stop_ipi: ^{kind: nmi}"), {"'deliver'"}},
+        Mistake{"NoCount", top("stop_ipi: {kind: nmi, count: ^0, deliver: drop}"), {"'count'", "from 1"}},
+        Mistake{"CountWithoutKind", top("stop_ipi: {^count: 1, deliver: drop}"), {"'count'", "'kind'"}},
+        Mistake{"AfterNoStep", top("stop_ipi: {after_step: ^2, deliver: drop}"), {"no step 2", "has 1"}},
+        Mistake{"AfterStepZero", top("stop_ipi: {after_step: ^0, deliver: drop}"), {"'after_step'", "from 1"}},
+        Mistake{"NeverDecidesLater",
+                top("stop_ipi: [{kind: nmi, deliver: drop}, ^{kind: nmi, after_step: 1, count: 1, deliver: irq}]"),
+                {"never decides"}},
         Mistake{"Kind", top("stop_ipi: {kind: ^nmy, deliver: drop}"), {"'kind'", "'nmy'", "'nmi'"}},
         Mistake{"Vector", top("stop_ipi: {kind: ^0x1f8, deliver: drop}"), {"'0x1f8'"}},
         Mistake{"From", top("stop_ipi: {from: ^2, deliver: drop}"), {"'from'", "no CPU 2"}},

@@ -121,7 +121,11 @@ Scenario read_scenario(const YamlNode& node, const Origin& origin, SeenNames& se
   if (const auto* workload = fields.find("workload")) {
     scenario.workload = read_workload(*workload, vcpus, diagnostics);
   }
-  if (const auto* policy = fields.find("stop_ipi")) scenario.stop_ipi = read_stop_ipi(*policy, vcpus, diagnostics);
+  if (const auto* policy = fields.find("stop_ipi")) {
+    const auto* timeline = fields.find("timeline");
+    const std::size_t steps = timeline != nullptr ? timeline->items.size() : 0;
+    scenario.stop_ipi = read_stop_ipi(*policy, vcpus, steps, diagnostics);
+  }
   if (const auto* unfix = fields.find("unfix")) scenario.unfix = read_unfix(*unfix, diagnostics);
   if (const auto* required = fields.find("requires")) scenario.requires_ = read_requires(*required, diagnostics);
   if (const auto* timeout = fields.find("timeout")) {

@@ -60,7 +60,9 @@ void check(const Scenario& scenario) {
   require(scenario.machine.pin.empty() || scenario.machine.pin.size() == vcpus);
   require(scenario.workload.size() == vcpus);
   require(scenario.timeout.count() > 0 && !scenario.timeline.empty());
-  for (const auto& rule : scenario.stop_ipi) {
+  for (const auto& [rule, after_step] : scenario.stop_ipi) {
+    require(after_step <= scenario.timeline.size());
+    require(!rule.count || *rule.count > 0);
     require(!rule.source || index(*rule.source) < vcpus);
     require(!rule.target || index(*rule.target) < vcpus);
     require(rule.mode || rule.vector);

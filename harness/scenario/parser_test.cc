@@ -116,7 +116,7 @@ kernel: {cmdline: "panic_on_warn=1 quiet"}
 workload: {cpu2: kmsg}
 stop_ipi:
   - {kind: nmi, from: 0, to: 1, deliver: drop}
-  - {kind: 0x20, deliver: {delay: 2s}}
+  - {kind: 0x20, count: 3, after_step: 9, deliver: {delay: 2s}}
   - {to: 2, deliver: irq}
 unfix: [panic-gate]
 requires: {kernel: [">=5.10", "<6.6"], engine: [snapshot, ipi-policy, targeted-nmi], symbols: [vpanic]}
@@ -154,18 +154,22 @@ timeout: 2m
 
   // A rule without a kind stands for both ways to stop a CPU.
   ASSERT_THAT(s.stop_ipi, SizeIs(4));
-  EXPECT_EQ(s.stop_ipi[0].mode, hypervisor::DeliveryMode::kNmi);
-  EXPECT_EQ(s.stop_ipi[0].vector, std::nullopt);
-  EXPECT_EQ(s.stop_ipi[0].source, VcpuId{0});
-  EXPECT_EQ(s.stop_ipi[0].target, VcpuId{1});
-  EXPECT_TRUE(std::holds_alternative<hypervisor::Drop>(s.stop_ipi[0].delivery));
-  EXPECT_EQ(s.stop_ipi[1].vector, 0x20);
-  EXPECT_EQ(std::get<hypervisor::Delay>(s.stop_ipi[1].delivery).by, seconds(2));
-  EXPECT_EQ(s.stop_ipi[2].vector, hypervisor::kRebootVector);
-  EXPECT_EQ(s.stop_ipi[2].mode, std::nullopt);
-  EXPECT_EQ(s.stop_ipi[2].target, VcpuId{2});
-  EXPECT_EQ(s.stop_ipi[3].mode, hypervisor::DeliveryMode::kNmi);
-  EXPECT_TRUE(std::holds_alternative<hypervisor::DeliverAsIrq>(s.stop_ipi[3].delivery));
+  EXPECT_EQ(s.stop_ipi[0].rule.mode, hypervisor::DeliveryMode::kNmi);
+  EXPECT_EQ(s.stop_ipi[0].rule.vector, std::nullopt);
+  EXPECT_EQ(s.stop_ipi[0].rule.source, VcpuId{0});
+  EXPECT_EQ(s.stop_ipi[0].rule.target, VcpuId{1});
+  EXPECT_TRUE(std::holds_alternative<hypervisor::Drop>(s.stop_ipi[0].rule.delivery));
+  EXPECT_EQ(s.stop_ipi[0].rule.count, std::nullopt);
+  EXPECT_EQ(s.stop_ipi[0].after_step, 0u);
+  EXPECT_EQ(s.stop_ipi[1].rule.vector, 0x20);
+  EXPECT_EQ(s.stop_ipi[1].rule.count, 3u);
+  EXPECT_EQ(s.stop_ipi[1].after_step, 9u);
+  EXPECT_EQ(std::get<hypervisor::Delay>(s.stop_ipi[1].rule.delivery).by, seconds(2));
+  EXPECT_EQ(s.stop_ipi[2].rule.vector, hypervisor::kRebootVector);
+  EXPECT_EQ(s.stop_ipi[2].rule.mode, std::nullopt);
+  EXPECT_EQ(s.stop_ipi[2].rule.target, VcpuId{2});
+  EXPECT_EQ(s.stop_ipi[3].rule.mode, hypervisor::DeliveryMode::kNmi);
+  EXPECT_TRUE(std::holds_alternative<hypervisor::DeliverAsIrq>(s.stop_ipi[3].rule.delivery));
 
   ASSERT_THAT(s.timeline, SizeIs(9));
   EXPECT_EQ(std::get<DoIrqsOff>(s.timeline[0].action).for_time, milliseconds(250));
@@ -222,6 +226,14 @@ TEST(Parser, ARuleOfAsSentAtTheEndAsksNothingOfTheEngine) {
   EXPECT_THAT(only(with("{deliver: as-sent}")).stop_ipi, IsEmpty());
   EXPECT_THAT(only(with("[{to: 0, deliver: as-sent}, {deliver: drop}]")).stop_ipi, SizeIs(4));
   EXPECT_THAT(only(with("{deliver: nmi}")).stop_ipi, SizeIs(2));
+}
+
+TEST(Parser, ARuleForATimeLeavesTheRestToTheNext) {
+  const Scenario s = only(parse(std::string(kSmallest) +
+                                    "stop_ipi:\n  - {kind: nmi, count: 1, deliver: drop}\n"
+                                    "  - {kind: nmi, after_step: 1, deliver: irq}\n  - {kind: nmi, deliver: drop}\n",
+                                "x.yaml"));
+  EXPECT_THAT(s.stop_ipi, SizeIs(3));
 }
 
 TEST(Parser, ManyMistakesInOneGo) {

@@ -127,6 +127,12 @@ struct Expectation {
 // A bug that is re-opened in a fixed kernel by overriding the instruction that decides.
 enum class Unfix { kPanicGate };  // The CPU that loses the panic_cpu compare-and-exchange wins it.
 
+// What becomes of IPIs from a moment on.
+struct StopIpiRule {
+  hypervisor::IpiRule rule;
+  std::uint32_t after_step = 0;  // Not before this step has happened; 0: from the start.
+};
+
 // What is expected on some kernels.
 struct KernelExpectation {
   KernelRange kernels;
@@ -148,9 +154,9 @@ struct Scenario {
   std::string summary;
   std::vector<std::string> refs;
   MachineSpec machine;
-  std::string kernel_cmdline;                 // Added behind the harness's own.
-  std::vector<std::string> workload;          // workload[n]: what CPU n does; "idle" where the file says nothing.
-  std::vector<hypervisor::IpiRule> stop_ipi;  // First match decides.
+  std::string kernel_cmdline;         // Added behind the harness's own.
+  std::vector<std::string> workload;  // workload[n]: what CPU n does; "idle" where the file says nothing.
+  std::vector<StopIpiRule> stop_ipi;  // First match decides.
   std::vector<Unfix> unfix;
   std::optional<SaveDump> save_dump;
   Requirements requires_;

@@ -36,14 +36,6 @@ bool addressed(std::uint8_t destination, bool logical, std::uint32_t id, const A
   return (destination >> 4) == (logical_id >> 4) && (destination & logical_id & 0xf) != 0;
 }
 
-bool matches(const hypervisor::IpiRule& rule, const IcrCommand& command, VcpuId source, VcpuId target) {
-  // An NMI's vector is without meaning, so no rule about vectors speaks of it.
-  const bool has_vector = command.mode == DeliveryMode::kFixed || command.mode == DeliveryMode::kLowestPriority;
-  return (!rule.mode || *rule.mode == command.mode) &&
-         (!rule.vector || (has_vector && *rule.vector == command.vector)) && (!rule.source || *rule.source == source) &&
-         (!rule.target || *rule.target == target);
-}
-
 }  // namespace
 
 Result<ApicState> parse_info_lapic(std::string_view text) {
@@ -98,7 +90,7 @@ std::vector<VcpuId> targets_of(const IcrCommand& command, VcpuId source, const s
 }
 
 Routing route(const IcrCommand& command, VcpuId source, std::vector<VcpuId> targets,
-              const std::vector<hypervisor::IpiRule>& rules) {
+              const hypervisor::IpiPolicy& policy) {
   // Messages can carry everything but these.
   const bool deassert = command.mode == DeliveryMode::kInit && command.level_triggered && !command.assert_level;
   const bool only_as_sent = command.mode == DeliveryMode::kStartup || deassert;
@@ -107,8 +99,10 @@ Routing route(const IcrCommand& command, VcpuId source, std::vector<VcpuId> targ
   for (const auto target : targets) {
     Delivered delivered{command.mode, command.vector, {}};
     bool as_sent = true;
-    for (const auto& rule : rules) {
-      if (!matches(rule, command, source, target)) continue;
+    const auto decided_by = policy.deciding(command.mode, command.vector, source, target);
+    routing.decided_by.push_back(decided_by);
+    if (decided_by) {
+      const auto& rule = policy.rule(*decided_by);
       if (std::holds_alternative<hypervisor::DeliverAsNmi>(rule.delivery)) {
         as_sent = command.mode == DeliveryMode::kNmi;
         delivered.mode = DeliveryMode::kNmi;
@@ -125,7 +119,6 @@ Routing route(const IcrCommand& command, VcpuId source, std::vector<VcpuId> targ
           delivered.delay = delay->by;
         }
       }
-      break;
     }
     routing.as_sent = routing.as_sent && as_sent;
     routing.delivered.push_back(delivered);

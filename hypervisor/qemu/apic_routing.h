@@ -11,6 +11,7 @@
 #include "base/address.h"
 #include "base/result.h"
 #include "hypervisor/ipi.h"
+#include "hypervisor/ipi_policy.h"
 
 namespace panicroom::qemu {
 
@@ -52,12 +53,13 @@ struct Routing {
   hypervisor::Ipi ipi;               // For the report.
   bool as_sent = true;               // Every target gets it as sent, at once: the store may simply execute.
   std::vector<Delivered> delivered;  // Same order as ipi.targets.
+  std::vector<std::optional<std::size_t>> decided_by;  // So too: the rule of the policy, which has not counted it yet.
 };
-// The first rule that matches decides. What is not an interrupt for a running kernel (startup, INIT de-assert) cannot
+// What is not an interrupt for a running kernel (startup, INIT de-assert) cannot
 // be delayed or sent one by one, and is passed as sent unless it is dropped or turned into something else for all
 // targets.
 Routing route(const IcrCommand& command, VcpuId source, std::vector<VcpuId> targets,
-              const std::vector<hypervisor::IpiRule>& rules);
+              const hypervisor::IpiPolicy& policy);
 
 // A message-signalled interrupt (SDM Vol. 3, 11.11) to one vCPU: what to write, and where.
 struct Msi {

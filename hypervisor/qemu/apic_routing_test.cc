@@ -7,6 +7,7 @@ namespace panicroom::qemu {
 namespace {
 
 using hypervisor::DeliveryMode;
+using hypervisor::IpiPolicy;
 using hypervisor::IpiRule;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
@@ -63,7 +64,7 @@ TEST(Route, WithoutAMatchingRuleItIsAsSent) {
   IpiRule other;
   other.mode = DeliveryMode::kFixed;
   other.delivery = hypervisor::Drop{};
-  const auto routing = route(*decode_icr(0xc0400), k0, {k1, k2}, {other});
+  const auto routing = route(*decode_icr(0xc0400), k0, {k1, k2}, IpiPolicy({other}));
   EXPECT_TRUE(routing.as_sent);
   EXPECT_THAT(routing.ipi.delivered_as, ElementsAre(DeliveryMode::kNmi, DeliveryMode::kNmi));
 }
@@ -75,7 +76,7 @@ TEST(Route, TheFirstMatchingRuleDecidesForEachTarget) {
   rules[1].source = k0;
   rules[1].delivery = hypervisor::DeliverAsIrq{0xee};
   rules[2].delivery = hypervisor::Drop{};
-  const auto routing = route(*decode_icr(0xc0400), k0, {k1, k2}, rules);
+  const auto routing = route(*decode_icr(0xc0400), k0, {k1, k2}, IpiPolicy(rules));
   EXPECT_FALSE(routing.as_sent);
   EXPECT_THAT(routing.ipi.delivered_as, ElementsAre(DeliveryMode::kNmi, DeliveryMode::kFixed));
   EXPECT_EQ(routing.delivered[1].vector, 0xee);
@@ -85,14 +86,14 @@ TEST(Route, ARuleAboutAVectorDoesNotSpeakOfNmis) {
   std::vector<IpiRule> rules(1);
   rules[0].vector = 0;
   rules[0].delivery = hypervisor::Drop{};
-  EXPECT_TRUE(route(*decode_icr(0xc0400), k0, {k1}, rules).as_sent);
-  EXPECT_FALSE(route(*decode_icr(0xc0000), k0, {k1}, rules).as_sent);
+  EXPECT_TRUE(route(*decode_icr(0xc0400), k0, {k1}, IpiPolicy(rules)).as_sent);
+  EXPECT_FALSE(route(*decode_icr(0xc0000), k0, {k1}, IpiPolicy(rules)).as_sent);
 }
 
 TEST(Route, AMaskableInterruptKeepsItsVectorAsIrq) {
   std::vector<IpiRule> rules(1);
   rules[0].delivery = hypervisor::DeliverAsIrq{0xee};
-  const auto routing = route(*decode_icr(0xc00f7), k0, {k1}, rules);
+  const auto routing = route(*decode_icr(0xc00f7), k0, {k1}, IpiPolicy(rules));
   EXPECT_TRUE(routing.as_sent);
   EXPECT_EQ(routing.delivered[0].vector, 0xf7);
 }
@@ -100,26 +101,35 @@ TEST(Route, AMaskableInterruptKeepsItsVectorAsIrq) {
 TEST(Route, ADelayIsKeptAndReportedAsSent) {
   std::vector<IpiRule> rules(1);
   rules[0].delivery = hypervisor::Delay{std::chrono::seconds(2)};
-  const auto routing = route(*decode_icr(0xc0400), k0, {k1}, rules);
+  const auto routing = route(*decode_icr(0xc0400), k0, {k1}, IpiPolicy(rules));
   EXPECT_FALSE(routing.as_sent);
   EXPECT_EQ(routing.delivered[0].delay, std::chrono::seconds(2));
   EXPECT_EQ(routing.ipi.delivered_as[0], DeliveryMode::kNmi);
+}
+
+TEST(Route, SaysWhichRulesAreToCount) {
+  std::vector<IpiRule> rules(2);
+  rules[0].target = k1;
+  rules[0].delivery = hypervisor::Drop{};
+  rules[1].target = k2;
+  const auto routing = route(*decode_icr(0xc0400), k0, {k1, VcpuId{3}, k2}, IpiPolicy(rules));
+  EXPECT_THAT(routing.decided_by, ElementsAre(0U, std::nullopt, 1U));
 }
 
 TEST(Route, LowestPriorityReachesOne) {
   std::vector<IpiRule> rules(1);
   rules[0].target = k0;
   rules[0].delivery = hypervisor::Drop{};
-  const auto routing = route(*decode_icr(0x80100), k0, {k0, k1, k2}, rules);
+  const auto routing = route(*decode_icr(0x80100), k0, {k0, k1, k2}, IpiPolicy(rules));
   EXPECT_THAT(routing.ipi.delivered_as, ElementsAre(std::nullopt, DeliveryMode::kFixed, std::nullopt));
 }
 
 TEST(Route, AStartupIpiIsDroppedForAllOrForNone) {
   std::vector<IpiRule> rules(1);
   rules[0].delivery = hypervisor::Drop{};
-  EXPECT_FALSE(route(*decode_icr(0xc4608), k0, {k1, k2}, rules).as_sent);
+  EXPECT_FALSE(route(*decode_icr(0xc4608), k0, {k1, k2}, IpiPolicy(rules)).as_sent);
   rules[0].target = k1;
-  const auto routing = route(*decode_icr(0xc4608), k0, {k1, k2}, rules);
+  const auto routing = route(*decode_icr(0xc4608), k0, {k1, k2}, IpiPolicy(rules));
   EXPECT_TRUE(routing.as_sent);
   EXPECT_THAT(routing.ipi.delivered_as, ElementsAre(DeliveryMode::kStartup, DeliveryMode::kStartup));
 }

@@ -113,6 +113,7 @@ class QemuMachine final : public hypervisor::Machine {
   Result<> inject_nmi(VcpuId vcpu) override;
   Result<> watch_ipis(std::span<const hypervisor::IcrStore> sites, std::vector<hypervisor::IpiRule> rules) override;
   Result<> unwatch_ipis() override;
+  Result<> set_ipi_rule_active(std::size_t rule, bool active) override;
 
  private:
   struct Vcpu {
@@ -212,7 +213,7 @@ class QemuMachine final : public hypervisor::Machine {
   std::uint32_t next_breakpoint_ = 1;
   std::map<Gva, unsigned> wanted_;
   std::map<Gva, hypervisor::IcrStore> sites_;
-  std::vector<hypervisor::IpiRule> rules_;
+  hypervisor::IpiPolicy policy_;
   std::vector<DueInterrupt> due_;
   std::set<std::string> snapshots_;
 };

@@ -604,6 +604,35 @@ TEST(QemuMachineIpi, AMaskableOneCanArriveAsAnNmi) {
   guest->run_until([&] { return guest->number("nmis", k1) == 1; });
 }
 
+TEST(QemuMachineIpi, ARuleDecidesAsOftenAsItSaysAndWhileItIsActive) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  std::vector<IpiRule> rules(1);
+  rules[0].mode = DeliveryMode::kNmi;
+  rules[0].count = 2;
+  rules[0].delivery = hypervisor::Drop{};
+  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  // Dropped, then two while the rule does not take part, then dropped once more, and then it is used up.
+  const std::vector<bool> active = {true, false, false, true, true};
+  const std::vector<bool> arrives = {false, true, true, false, true};
+  std::uint64_t nmis = 0;
+  for (std::size_t i = 0; i < active.size(); ++i) {
+    ASSERT_OK(guest->machine().set_ipi_rule_active(0, active[i]));
+    guest->command(k0, Command::kNmiToOthers);
+    const auto event = guest->run();
+    ASSERT_EVENT(IpiSent, event);
+    const auto& delivered = std::get<IpiSent>(event).ipi.delivered_as;
+    if (arrives[i]) {
+      EXPECT_THAT(delivered, ElementsAre(DeliveryMode::kNmi)) << i;
+      ++nmis;
+      guest->run_until([&] { return guest->number("nmis", k1) == nmis; });
+    } else {
+      EXPECT_THAT(delivered, ElementsAre(std::nullopt)) << i;
+      EXPECT_EQ(guest->number("nmis", k1), nmis) << i;
+    }
+  }
+}
+
 TEST(QemuMachineIpi, ADelayedOneArrivesLaterAndNotBefore) {
   auto guest = TestGuest::at_work(2);
   ASSERT_NE(guest, nullptr);

@@ -173,7 +173,7 @@ Result<> QemuMachine::store_icr(VcpuId vcpu, const hypervisor::IcrStore& site, c
   const auto command = decode_icr(static_cast<std::uint32_t>(get(registers, site.value)));
   if (!command) return settle(vcpu, TRY(step_whole_instruction(vcpu, registers)));
   const auto apics = TRY(apics_for(*command, vcpu));
-  auto routing = route(*command, vcpu, targets_of(*command, vcpu, apics, vcpus()), rules_);
+  auto routing = route(*command, vcpu, targets_of(*command, vcpu, apics, vcpus()), policy_);
   if (routing.as_sent) {
     const auto end = TRY(step_whole_instruction(vcpu, registers));
     TRY(settle(vcpu, end));
@@ -196,6 +196,7 @@ Result<> QemuMachine::store_icr(VcpuId vcpu, const hypervisor::IcrStore& site, c
       }
     }
   }
+  policy_.count(routing.decided_by);
   events_.emplace_back(hypervisor::IpiSent{std::move(routing.ipi)});
   return {};
 }
@@ -207,7 +208,7 @@ Result<> QemuMachine::watch_ipis(std::span<const hypervisor::IcrStore> sites, st
     TRY(want_breakpoint(site.at));
     sites_.emplace(site.at, site);
   }
-  rules_ = std::move(rules);
+  policy_ = hypervisor::IpiPolicy(std::move(rules));
   return {};
 }
 
@@ -215,7 +216,13 @@ Result<> QemuMachine::unwatch_ipis() {
   TRY(check_stopped("changing what becomes of IPIs"));
   for (const auto& [at, site] : sites_) TRY(unwant_breakpoint(at));
   sites_.clear();
-  rules_.clear();
+  policy_ = {};
+  return {};
+}
+
+Result<> QemuMachine::set_ipi_rule_active(std::size_t rule, bool active) {
+  TRY(check_stopped("changing what becomes of IPIs"));
+  policy_.set_active(rule, active);
   return {};
 }
 

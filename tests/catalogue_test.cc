@@ -28,6 +28,7 @@ TEST_F(CatalogueTest, EveryScenarioPasses) {
                                (scratch_.path() / "run.ktap").native()});
   EXPECT_EQ(result.status, 0) << result.out << result.err;
   EXPECT_GE(result.report.runs_size(), 7);
+  EXPECT_THAT(result.out, HasSubstr(" of tier seed")) << "what was left out is said";
   std::set<std::uint64_t> slides;
   for (const auto& run : result.report.runs()) {
     EXPECT_EQ(run.verdict(), v1::VERDICT_PASS) << run.scenario() << ": " << run.detail();
@@ -60,6 +61,38 @@ TEST_F(CatalogueTest, TheSecondPanicDoesNotStopTheDumpAndTheControlShowsThatItCo
     EXPECT_THAT(run.ipis(), Contains(testing::AllOf(Property(&v1::Ipi::source, 1u), Property(&v1::Ipi::sent_as, "nmi"),
                                                     Property(&v1::Ipi::targets, Contains(0u)))));
   }
+}
+
+// The one NMI of the crash, and a rule that drops it if it applies by then.
+TEST_F(CatalogueTest, ARuleForTheStopIpiAppliesFromItsStepOn) {
+  const auto scenario = scratch_.file("moment.yaml", R"(
+name: moment-${moment}
+tier: moment
+summary: The NMI is lost only if the rule applies before it is sent.
+matrix:
+  moment: {before: {step: 1}, behind: {step: 2}}
+machine: {vcpus: 2, memory: 512M, crashkernel: 128M}
+workload: {cpu0: syscalls, cpu1: syscalls}
+stop_ipi: {kind: nmi, to: 1, after_step: "${moment.step}", count: 1, deliver: drop}
+timeline:
+  - {cpu: 0, at: workload, do: panic}
+  - {cpu: 0, at: "ipi:nmi", do: note}
+expect:
+  - {when: {moment: before}, outcome: dump_incomplete, dump: {missing_cpus: [1]}}
+  - {outcome: dumped}
+---
+name: not-asked-for
+summary: Of no tier.
+timeline: [{cpu: 0, at: workload, do: panic}]
+expect: {outcome: reset}
+)");
+  const auto result = run_scenarios(scratch_, {scenario.parent_path().native(), "--tier", "moment"});
+  EXPECT_EQ(result.status, 0) << result.out << result.err;
+  ASSERT_EQ(result.report.runs_size(), 2);
+  EXPECT_EQ(result.report.runs(0).scenario(), "moment-before");
+  EXPECT_EQ(result.report.runs(0).outcome(), v1::OUTCOME_DUMP_INCOMPLETE) << result.report.runs(0).detail();
+  EXPECT_EQ(result.report.runs(1).outcome(), v1::OUTCOME_DUMPED) << result.report.runs(1).detail();
+  EXPECT_THAT(result.out, HasSubstr("left out: 1 of tier default"));
 }
 
 // The same steps as the control, but expecting a dump: a harness that cannot fail would pass this.

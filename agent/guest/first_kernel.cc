@@ -132,12 +132,13 @@ Failure run_first_kernel(Channel& channel) {
   for (const Gpa page : workload_pages) message.mutable_armed()->add_workload_pages(page.value);
   channel.send(std::move(message));
   while (true) {
+    while (workloads.told_to_be_quiet()) pause();
     v1::Message beat;
     workloads.fill(*beat.mutable_heartbeat());
     beat.mutable_heartbeat()->set_online_cpus(online_cpus());
     channel.send(std::move(beat));
-    const timespec pause{0, kHeartbeatNanoseconds};
-    nanosleep(&pause, nullptr);
+    const timespec interval{0, kHeartbeatNanoseconds};
+    nanosleep(&interval, nullptr);
   }
 }
 

@@ -148,6 +148,10 @@ Outcome<> WorkloadProcesses::start(Channel& channel) {
   return {};
 }
 
+bool WorkloadProcesses::told_to_be_quiet() const {
+  return !processes_.empty() && processes_.front().progress->quiet.load(std::memory_order_relaxed) != 0;
+}
+
 void WorkloadProcesses::fill(v1::Heartbeat& heartbeat) {
   reap();
   for (const Process& process : processes_) {

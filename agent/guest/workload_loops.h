@@ -5,11 +5,13 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "agent/guest/channel.h"
 #include "agent/protocol/config.h"
+#include "agent/protocol/quiet_word.h"
 #include "agent/vmcore/samples.h"
 
 namespace panicroom::agent {
@@ -23,6 +25,8 @@ class WorkloadProcesses {
   // Starts all that were prepared, and returns when each has passed its point a few times; sends WorkloadReady for
   // each.
   Outcome<> start(Channel& channel);
+  // Whether the host has said that nothing more is to be sent.
+  [[nodiscard]] bool told_to_be_quiet() const;
   // The passes so far, and who has ended.
   void fill(v1::Heartbeat& heartbeat);
 
@@ -31,7 +35,7 @@ class WorkloadProcesses {
   struct Progress {
     std::atomic<std::uint64_t> passes;
     std::atomic<int> error_number;
-    std::uint32_t reserved;
+    std::atomic<std::uint32_t> quiet;  // Of the first process's page: set by the host, see quiet_word.h.
     std::uint64_t more[vmcore::kPatternWords - 2];
 
     // One more pass of the workload on `cpu`.
@@ -42,7 +46,7 @@ class WorkloadProcesses {
       passes.store(next, std::memory_order_release);
     }
   };
-  static_assert(sizeof(Progress) == vmcore::kPageBytes);
+  static_assert(sizeof(Progress) == vmcore::kPageBytes && offsetof(Progress, quiet) == kQuietWordOffset);
   struct Process {
     PinnedWorkload pinned;
     pid_t pid = 0;

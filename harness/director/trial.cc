@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "agent/protocol/frame.h"
+#include "agent/protocol/quiet_word.h"
 #include "harness/director/agent_log.h"
 #include "harness/director/capture_console.h"
 #include "harness/director/heartbeats.h"
@@ -83,6 +84,7 @@ class Trial {
   Result<> on_limit(Clock::time_point now);
   Result<> on_jump();
   Result<> check_capture_image();
+  Result<> quiet_first_agent();
   Result<> override_gate(const hypervisor::BreakpointHit& hit, hypervisor::Registers registers);
   Result<> watch_ipis_if_wanted();
   Result<> resume();
@@ -311,11 +313,20 @@ Result<> Trial::on_jump() {
   gate_.reset();
   TRY(check_capture_image());
   TRY(ipis_.end());
+  TRY(quiet_first_agent());
   TRY(observer_.record_memory(setup_.memory));
   journal_.stage("memory-sampled");
   capture_console_.begin();
   last_heard_ = Clock::now();
   return {};
+}
+
+// Before the memory is sampled: the word is in a page that the dump is compared with.
+Result<> Trial::quiet_first_agent() {
+  if (setup_.memory.workload_pages.empty()) return {};
+  constexpr std::uint32_t kQuiet = 1;
+  return machine_.write_physical(setup_.memory.workload_pages.front() + agent::kQuietWordOffset,
+                                 std::as_bytes(std::span(&kQuiet, 1)));
 }
 
 // relocate_kernel(indirection_page, control_page, start, ...): the third argument is where the new kernel begins

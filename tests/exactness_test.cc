@@ -2,8 +2,12 @@
 // snapshot.
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <variant>
 
+#include "agent/protocol/quiet_word.h"
 #include "agent/protocol/workloads.h"
 #include "harness/director/injection.h"
 #include "harness/session/armed_machine.h"
@@ -34,6 +38,36 @@ Result<BreakpointHit> run_to_breakpoint(Machine& machine) {
     if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return lost->reason;
     if (!std::holds_alternative<hypervisor::Output>(event)) return host_error("event {}", event.index());
   }
+}
+
+// How many bytes the agent writes until the workload whose page that is has made so many more passes.
+Result<std::size_t> agent_bytes_in(Machine& machine, Gpa page, std::uint64_t passes) {
+  const auto count = [&]() -> Result<std::uint64_t> {
+    std::uint64_t word = 0;
+    TRY(machine.read_physical(page, std::as_writable_bytes(std::span(&word, 1))));
+    return word;
+  };
+  std::size_t bytes = 0;
+  const std::uint64_t until = TRY(count()) + passes;
+  const auto limit = Clock::now() + kStuck;
+  while (TRY(count()) < until) {
+    if (Clock::now() > limit) return host_error("the workload does not go on");
+    TRY(machine.resume());
+    bool asked = false;
+    for (bool stopped = false; !stopped;) {
+      const Event event = machine.next_event(asked ? limit : Clock::now() + std::chrono::milliseconds(200));
+      stopped = hypervisor::stops(event);
+      if (const auto* output = std::get_if<hypervisor::Output>(&event)) {
+        if (output->stream == hypervisor::Stream::kAgent) bytes += output->bytes.size();
+      } else if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) {
+        asked = true;
+        TRY(machine.pause());
+      } else if (!std::holds_alternative<hypervisor::Paused>(event)) {
+        return host_error("event {}", event.index());
+      }
+    }
+  }
+  return bytes;
 }
 
 class ExactnessTest : public testing::Test {
@@ -109,6 +143,26 @@ TEST_F(ExactnessTest, EveryStopIsTheNamedInstructionOnTheNamedVcpu) {
     expect_exact_stop(vcpu, running("__crash_kexec/lock-taken"));
     if (HasFatalFailure()) return;
   }
+}
+
+// What the host says to it at the jump, so that no CPU that was not stopped writes between the capture kernel's bytes.
+TEST_F(ExactnessTest, TheAgentIsQuietOnceItIsToldToBe) {
+  Machine& machine = armed_->machine();
+  ASSERT_FALSE(armed_->memory().workload_pages.empty());
+  const Gpa page = armed_->memory().workload_pages.front();
+  // At least a millisecond of the guest's for every 16: several heartbeats' time.
+  constexpr std::uint64_t kPasses = 8000;
+  const auto before = agent_bytes_in(machine, page, kPasses);
+  ASSERT_TRUE(before) << before.error().message();
+  EXPECT_GT(*before, 0U);
+
+  constexpr std::uint32_t kQuiet = 1;
+  const auto told = machine.write_physical(page + agent::kQuietWordOffset, std::as_bytes(std::span(&kQuiet, 1)));
+  ASSERT_TRUE(told) << told.error().message();
+  ASSERT_TRUE(agent_bytes_in(machine, page, kPasses));  // What it was just about to send.
+  const auto after = agent_bytes_in(machine, page, kPasses);
+  ASSERT_TRUE(after) << after.error().message();
+  EXPECT_EQ(*after, 0U);
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ class Trial {
       : setup_(setup),
         machine_(setup.machine),
         journal_(setup.journal),
-        timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, journal_),
+        timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, setup.start_pages, journal_),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
         saved_dump_(setup.folder),
         place_samples_(setup.machine, setup.kernel, journal_),

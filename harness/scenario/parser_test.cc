@@ -106,6 +106,26 @@ TEST(Parser, Defaults) {
   EXPECT_FALSE(s.expect.dump.missing_cpus.has_value());
 }
 
+TEST(Parser, StartsAndWhatIsExpectedOfAHang) {
+  const Scenario s = only(parse(R"(
+name: starts
+timeline:
+  - {cpu: 1, at: workload, do: start, workload: reboot, hit: 2}
+  - {cpu: 0, do: panic}
+  - {cpu: 0, do: start, workload: kmsg}
+expect:
+  outcome: hung
+  where: {cpu1: native_stop_other_cpus, cpu0: down_trylock}
+  because: every CPU
+)",
+                                "x.yaml"));
+  EXPECT_THAT(starts(s), ElementsAre(StartedWorkload{VcpuId{1}, "reboot"}, StartedWorkload{VcpuId{0}, "kmsg"}));
+  EXPECT_EQ(s.timeline[0].text, "cpu 1: start reboot at workload, 2nd pass");
+  const std::map<std::uint32_t, std::string> where = {{0, "down_trylock"}, {1, "native_stop_other_cpus"}};
+  EXPECT_EQ(s.expect.where, where);
+  EXPECT_EQ(s.expect.because, "every CPU");
+}
+
 TEST(Parser, EveryKeyThereIs) {
   const Scenario s = only(parse(R"(
 name: all.of-it

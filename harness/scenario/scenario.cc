@@ -22,4 +22,12 @@ std::string_view name(Outcome outcome) {
   return "";
 }
 
+std::vector<StartedWorkload> starts(const Scenario& scenario) {
+  std::vector<StartedWorkload> result;
+  for (const Step& step : scenario.timeline) {
+    if (const auto* start = std::get_if<DoStart>(&step.action)) result.push_back({step.cpu, start->workload});
+  }
+  return result;
+}
+
 }  // namespace panicroom::harness

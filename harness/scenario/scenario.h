@@ -83,7 +83,11 @@ struct DoNote {};  // Records that the CPU came by.
 struct DoStep {    // Executes this many instructions, alone.
   std::uint32_t count = 1;
 };
-using Action = std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep>;
+struct DoStart {  // A workload that waits on this CPU begins.
+  std::string workload;
+};
+using Action =
+    std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep, DoStart>;
 
 struct Step {
   std::uint32_t number = 0;  // From 1, as people count.
@@ -120,7 +124,10 @@ struct DumpExpectation {
 
 struct Expectation {
   Outcome outcome = Outcome::kDumped;
-  DumpExpectation dump;
+  DumpExpectation dump = {};
+  // By CPU, the function that it is in, or that one of its callers is, when the outcome is decided.
+  std::map<std::uint32_t, std::string> where = {};
+  std::optional<std::string> because = {};  // A part of the outcome's detail.
 };
 
 // A bug that is re-opened in a fixed kernel by overriding the instruction that decides.
@@ -149,5 +156,14 @@ struct Scenario {
   Expectation expect;
   Nanoseconds timeout = std::chrono::seconds(60);  // Host time from the start of the trial.
 };
+
+// What waits in the guest to be started: one for each `start` step, in their order.
+struct StartedWorkload {
+  VcpuId cpu{};
+  std::string workload;
+
+  friend bool operator==(const StartedWorkload&, const StartedWorkload&) = default;
+};
+std::vector<StartedWorkload> starts(const Scenario& scenario);
 
 }  // namespace panicroom::harness

@@ -30,6 +30,8 @@ TEST_F(CatalogueTest, EveryScenarioPasses) {
   EXPECT_GE(result.report.runs_size(), 7);
   std::set<std::uint64_t> slides;
   for (const auto& run : result.report.runs()) {
+    // A bug's scenario says which kernels have the bug.
+    if (run.verdict() == v1::VERDICT_SKIP && run.file().find("/bugs/") != std::string::npos) continue;
     EXPECT_EQ(run.verdict(), v1::VERDICT_PASS) << run.scenario() << ": " << run.detail();
     EXPECT_EQ(run.kaslr_slide() % (2u << 20), 0u);
     slides.insert(run.kaslr_slide());

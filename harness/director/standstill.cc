@@ -63,8 +63,11 @@ Result<bool> spins_for_ever(Machine& machine, VcpuId vcpu) {
     for (int executed = 0; executed < kMaxLoop && same_memory; ++executed) {
       if ((now.rflags & hypervisor::kRflagsIf) != 0) return false;
       same_memory = leaves_memory(machine, vcpu, now);
+      const auto before = now;
       TRY(machine.step(vcpu));
       now = TRY(machine.registers(vcpu));
+      // A step that an engine gave up before the instruction looks like a jump to itself, and proves nothing.
+      if (now == before) return false;
       if (same_memory && now == start) return true;
     }
   }

@@ -141,6 +141,14 @@ TEST(SpinsForEver, ATryLockThatFailsLeavesTheLock) {
   EXPECT_TRUE(*spins_for_ever(machine, kCpu));
 }
 
+TEST(SpinsForEver, NotByAStepThatWasNotCarriedOut) {
+  SpinningMachine machine;
+  auto& states = machine.cpus[0].states;
+  states = {states[1], states[1]};
+  machine.cpus[0].loop_to = 0;
+  EXPECT_FALSE(*spins_for_ever(machine, kCpu));
+}
+
 TEST(SpinsForEver, NotWithInterruptsOn) {
   SpinningMachine machine;
   machine.cpus[0].states[2].rflags |= hypervisor::kRflagsIf;

@@ -30,7 +30,8 @@ Result<> write_machine(const std::filesystem::path& scenario_file, const std::fi
                                       .machine = scenario.machine,
                                       .workload = scenario.workload,
                                       .extra_cmdline = scenario.kernel_cmdline,
-                                      .lend_memory = false};
+                                      .lend_memory = false,
+                                      .starts = harness::starts(scenario)};
   TRY(make_directories(folder));
   const auto initramfs = TRY(harness::build_initramfs(recipe));
   TRY(write_file(folder / "initramfs", initramfs));

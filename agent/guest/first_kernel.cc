@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -69,6 +70,12 @@ std::string_view what_mends(int error) {
   }
 }
 
+// Whether a workload needs the kernel's file itself.
+bool loads_kernels(const Config& config) {
+  const auto loads = [](const PinnedWorkload& pinned) { return pinned.workload->kind == WorkloadKind::kKexecLoad; };
+  return std::ranges::any_of(config.workloads, loads) || std::ranges::any_of(config.starts, loads);
+}
+
 // The size of the crash memory.
 Outcome<std::uint64_t> load_capture_kernel(const Config& config, const std::vector<Gpa>& workload_pages) {
   const auto crash_size = read_kexec_number("crash_size");
@@ -109,7 +116,8 @@ Outcome<std::uint64_t> load_capture_kernel(const Config& config, const std::vect
     return failure(v1::Failed::STAGE_KEXEC_LOAD, 0,
                    "kexec_file_load() succeeded, but kexec_crash_loaded does not say 1");
   }
-  unlink(kernel_path.c_str());  // They lie in the crash memory now: give the initramfs's back.
+  // They lie in the crash memory now: give the initramfs's back.
+  if (!loads_kernels(config)) unlink(kernel_path.c_str());
   unlink(initrd_path.c_str());
   return *crash_size;
 }
@@ -120,7 +128,7 @@ Failure run_first_kernel(Channel& channel) {
   const auto config = read_config();
   if (!config) return config.error();
   WorkloadProcesses workloads;
-  if (const auto prepared = workloads.prepare(config->workloads); !prepared) return prepared.error();
+  if (const auto prepared = workloads.prepare(config->workloads, config->starts); !prepared) return prepared.error();
   const auto workload_pages = workloads.pages();
   const auto crash_size = load_capture_kernel(*config, workload_pages);
   if (!crash_size) return crash_size.error();
@@ -130,6 +138,7 @@ Failure run_first_kernel(Channel& channel) {
   message.mutable_armed()->set_crash_size(*crash_size);
   message.mutable_armed()->set_workloads(static_cast<std::uint32_t>(config->workloads.size()));
   for (const Gpa page : workload_pages) message.mutable_armed()->add_workload_pages(page.value);
+  for (const Gpa page : workloads.start_pages()) message.mutable_armed()->add_start_pages(page.value);
   channel.send(std::move(message));
   while (true) {
     while (workloads.told_to_be_quiet()) pause();

@@ -1,21 +1,17 @@
 #include "agent/guest/workload_loops.h"
 
-#include <fcntl.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <new>
 
 #include "agent/guest/page_frames.h"
 #include "agent/guest/pseudo_files.h"
-#include "base/file.h"
 
 namespace panicroom::agent {
 namespace {
@@ -24,71 +20,46 @@ constexpr std::uint64_t kPassesUntilReady = 3;
 // How often to look whether a workload is ready, and how long it may take at most: 60 s of guest time.
 constexpr long kPollNanoseconds = 2'000'000;
 constexpr int kPollsUntilGivenUp = 30'000;
+// How often a workload looks whether it is to start. It wakes no CPU but its own.
+constexpr long kStartPollNanoseconds = 500'000;
 
-void sleep_for(long nanoseconds) {
-  const timespec time{nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000};
-  nanosleep(&time, nullptr);
+void* shared_page() {
+  void* page = mmap(nullptr, vmcore::kPageBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return nullptr;
+  mlock(page, vmcore::kPageBytes);
+  return page;
 }
 
-// A CPU set large enough for any kernel: the kernel refuses none that is too large.
-bool pin_to(VcpuId cpu) {
-  std::vector<unsigned long> mask(kMaxCpus / (8 * sizeof(unsigned long)));
-  constexpr std::size_t kBits = 8 * sizeof(unsigned long);
-  mask[index(cpu) / kBits] |= 1UL << (index(cpu) % kBits);
-  return syscall(SYS_sched_setaffinity, 0, mask.size() * sizeof(unsigned long), mask.data()) == 0;
+template <typename Processes, typename PageOf>
+std::vector<Gpa> physical_pages(const Processes& processes, const PageOf& page_of) {
+  std::vector<Gpa> pages;
+  for (const auto& process : processes) {
+    const auto frames = page_frames(page_of(process), 1);
+    if (frames.empty()) return {};
+    pages.push_back(frames.front());
+  }
+  return pages;
 }
 
 }  // namespace
 
-void WorkloadProcesses::run(const PinnedWorkload& pinned, Progress& progress) {
-  const auto give_up = [&progress] {
-    progress.error_number = errno == 0 ? EIO : errno;
-    _exit(1);
-  };
+void WorkloadProcesses::run(const Process& process) {
+  const auto& [workload_cpu, workload] = process.pinned;
   char name[16];
-  std::snprintf(name, sizeof(name), "%.8s/%u", pinned.workload->name.data(), index(pinned.cpu));
+  std::snprintf(name, sizeof(name), "%.8s/%u", workload->name.data(), index(workload_cpu));
   prctl(PR_SET_NAME, name);
   prctl(PR_SET_TIMERSLACK, 1UL);
-  if (!pin_to(pinned.cpu)) give_up();
-
-  switch (pinned.workload->kind) {
-    case WorkloadKind::kIdle:
-      while (true) {
-        sleep_for(10'000'000);
-        progress.pass(pinned.cpu);
-      }
-    case WorkloadKind::kSyscalls: {
-      const long number = workload_syscall(pinned.cpu);
-      while (true) {
-        // Some passes and a pause: a breakpoint is hit within a millisecond, and the host's CPU is left in peace.
-        for (int i = 0; i < 16; ++i) {
-          syscall(number, 0, 0, 0, 0, 0, 0);
-          progress.pass(pinned.cpu);
-        }
-        sleep_for(1'000'000);
-      }
-    }
-    case WorkloadKind::kUser:
-      while (true) {
-        for (int i = 0; i < 10'000; ++i) __builtin_ia32_pause();
-        progress.pass(pinned.cpu);
-      }
-    case WorkloadKind::kKmsg: {
-      const int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-      if (fd < 0) give_up();
-      while (true) {
-        char line[96];
-        // 11: facility "user", level "error", which also a quiet console shows.
-        const int length = std::snprintf(line, sizeof(line), "<11>panicroom: workload kmsg on cpu%u, line %llu\n",
-                                         index(pinned.cpu), static_cast<unsigned long long>(progress.passes));
-        if (write(fd, line, static_cast<std::size_t>(length)) < 0) give_up();
-        progress.pass(pinned.cpu);
-        sleep_for(20'000'000);
-      }
-    }
+  // The OOM killer, which the workload sysrq-f calls, is to find no victim.
+  write_small_file("/proc/self/oom_score_adj", "-1000");
+  if (!pin_to(workload_cpu)) {
+    process.progress->error_number = errno;
+    _exit(1);
   }
-  give_up();
-  __builtin_unreachable();
+  if (process.start != nullptr) {
+    __atomic_store_n(&process.start->waiting, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&process.start->go, __ATOMIC_ACQUIRE) == 0) sleep_for(kStartPollNanoseconds);
+  }
+  run_workload(process.pinned, *process.progress);
 }
 
 Failure WorkloadProcesses::fail(const Process& process, int error, std::string_view what) {
@@ -96,54 +67,87 @@ Failure WorkloadProcesses::fail(const Process& process, int error, std::string_v
                  fmt::format("workload {} on cpu{}: {}", process.pinned.workload->name, process.pinned.cpu, what)};
 }
 
-Outcome<> WorkloadProcesses::prepare(const std::vector<PinnedWorkload>& workloads) {
+Outcome<> WorkloadProcesses::get_pages(Process& process) {
+  void* page = shared_page();
+  if (page == nullptr) return tl::unexpected(fail(process, errno, "out of memory: give the machine more"));
+  process.progress = new (page) Progress{};
+  return {};
+}
+
+Outcome<> WorkloadProcesses::prepare(const std::vector<PinnedWorkload>& workloads,
+                                     const std::vector<PinnedWorkload>& starts) {
   keep_locked_pages_in_place();
   for (const PinnedWorkload& pinned : workloads) {
-    Process& process = processes_.emplace_back(Process{pinned});
-    void* shared = mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) return tl::unexpected(fail(process, errno, "out of memory: give the machine more"));
-    process.progress = new (shared) Progress{};
-    mlock(shared, sizeof(Progress));
+    Process& process = processes_.emplace_back(Process{.pinned = pinned});
+    if (auto got = get_pages(process); !got) return got;
+  }
+  for (const PinnedWorkload& pinned : starts) {
+    Process& process = waiting_.emplace_back(Process{.pinned = pinned});
+    if (auto got = get_pages(process); !got) return got;
+    void* page = shared_page();
+    if (page == nullptr) return tl::unexpected(fail(process, errno, "out of memory: give the machine more"));
+    process.start = new (page) StartPage{.magic = kStartMagic,
+                                         .cpu = index(pinned.cpu),
+                                         .number = static_cast<std::uint32_t>(waiting_.size() - 1),
+                                         .waiting = 0,
+                                         .go = 0};
   }
   return {};
 }
 
 std::vector<Gpa> WorkloadProcesses::pages() const {
-  std::vector<Gpa> pages;
-  for (const Process& process : processes_) {
-    const auto frames = page_frames(process.progress, 1);
-    if (frames.empty()) return {};
-    pages.push_back(frames.front());
+  return physical_pages(processes_, [](const Process& process) { return process.progress; });
+}
+
+std::vector<Gpa> WorkloadProcesses::start_pages() const {
+  return physical_pages(waiting_, [](const Process& process) { return process.start; });
+}
+
+Outcome<> WorkloadProcesses::begin(Process& process) {
+  process.pid = fork();
+  if (process.pid < 0) return tl::unexpected(fail(process, errno, fmt::format("fork: {}", std::strerror(errno))));
+  if (process.pid == 0) run(process);
+  return {};
+}
+
+bool WorkloadProcesses::is_ready(const Process& process) {
+  if (process.start != nullptr) return __atomic_load_n(&process.start->waiting, __ATOMIC_ACQUIRE) != 0;
+  return process.progress->passes >= kPassesUntilReady;
+}
+
+Outcome<> WorkloadProcesses::wait_until_ready(const Process& process) {
+  for (int polls = 0; !is_ready(process); ++polls) {
+    reap();
+    if (process.ended) {
+      const int error = process.progress->error_number;
+      if (error == EINVAL)
+        return tl::unexpected(fail(process, error, "that CPU is not online: see machine.vcpus in the scenario"));
+      return tl::unexpected(fail(process, error, fmt::format("it ended at once: {}", std::strerror(error))));
+    }
+    if (polls == kPollsUntilGivenUp) return tl::unexpected(fail(process, 0, "it has not passed its point within 60 s"));
+    sleep_for(kPollNanoseconds);
   }
-  return pages;
+  return {};
 }
 
 Outcome<> WorkloadProcesses::start(Channel& channel) {
   write_small_file("/proc/sys/kernel/printk_devkmsg",
                    "on\n");  // No rate limit for kmsg; refused where the command line says.
 
-  for (Process& process : processes_) {
-    process.pid = fork();
-    if (process.pid < 0) return tl::unexpected(fail(process, errno, fmt::format("fork: {}", std::strerror(errno))));
-    if (process.pid == 0) run(process.pinned, *process.progress);
-  }
-  for (Process& process : processes_) {
-    for (int polls = 0; process.progress->passes < kPassesUntilReady; ++polls) {
-      reap();
-      if (process.ended) {
-        const int error = process.progress->error_number;
-        if (error == EINVAL)
-          return tl::unexpected(fail(process, error, "that CPU is not online: see machine.vcpus in the scenario"));
-        return tl::unexpected(fail(process, error, fmt::format("it ended at once: {}", std::strerror(error))));
-      }
-      if (polls == kPollsUntilGivenUp)
-        return tl::unexpected(fail(process, 0, "it has not passed its point within 60 s"));
-      sleep_for(kPollNanoseconds);
+  for (auto* processes : {&processes_, &waiting_}) {
+    for (Process& process : *processes) {
+      if (auto begun = begin(process); !begun) return begun;
     }
+  }
+  for (const Process& process : processes_) {
+    if (auto ready = wait_until_ready(process); !ready) return ready;
     v1::Message message;
     message.mutable_workload_ready()->set_cpu(index(process.pinned.cpu));
     message.mutable_workload_ready()->set_name(std::string(process.pinned.workload->name));
     channel.send(std::move(message));
+  }
+  for (const Process& process : waiting_) {
+    if (auto ready = wait_until_ready(process); !ready) return ready;
   }
   return {};
 }
@@ -166,8 +170,10 @@ void WorkloadProcesses::reap() {
   while (true) {
     const pid_t pid = waitpid(-1, nullptr, WNOHANG);
     if (pid <= 0) return;
-    for (Process& process : processes_) {
-      if (process.pid == pid) process.ended = true;
+    for (auto* processes : {&processes_, &waiting_}) {
+      for (Process& process : *processes) {
+        if (process.pid == pid) process.ended = true;
+      }
     }
   }
 }

@@ -4,9 +4,18 @@
 #include <set>
 
 #include "agent/protocol/agent.pb.h"
+#include "agent/protocol/start_page.h"
 
 namespace panicroom::agent {
 namespace {
+
+Result<> check(const PinnedWorkload& pinned, std::string_view key) {
+  if (pinned.workload == nullptr) return invalid_input("{}: cpu{} has none", key, pinned.cpu);
+  if (index(pinned.cpu) >= kMaxCpus) {
+    return invalid_input("{}: cpu{} is beyond the {} CPUs that x86-64 Linux can have", key, pinned.cpu, kMaxCpus);
+  }
+  return {};
+}
 
 Result<> check(const Config& config) {
   if (config.capture_command_line.size() > kMaxCaptureCommandLine) {
@@ -18,13 +27,30 @@ Result<> check(const Config& config) {
   }
   std::set<VcpuId> seen;
   for (const PinnedWorkload& pinned : config.workloads) {
-    if (pinned.workload == nullptr) return invalid_input("workload: cpu{} has none", pinned.cpu);
-    if (index(pinned.cpu) >= kMaxCpus) {
-      return invalid_input("workload: cpu{} is beyond the {} CPUs that x86-64 Linux can have", pinned.cpu, kMaxCpus);
+    TRY(check(pinned, "workload"));
+    if (pinned.workload->once) {
+      return invalid_input("workload: cpu{}: '{}' happens once and can only be started", pinned.cpu,
+                           pinned.workload->name);
     }
     if (!seen.insert(pinned.cpu).second) return invalid_input("workload: cpu{} has more than one", pinned.cpu);
   }
+  if (config.starts.size() > kMaxStarts) {
+    return invalid_input("start: {} workloads wait to be started; at most {} can", config.starts.size(), kMaxStarts);
+  }
+  for (const PinnedWorkload& pinned : config.starts) TRY(check(pinned, "start"));
   return {};
+}
+
+void encode(const PinnedWorkload& pinned, v1::Config::Workload& message) {
+  message.set_cpu(index(pinned.cpu));
+  message.set_name(std::string(pinned.workload->name));
+}
+
+Result<PinnedWorkload> decode(const v1::Config::Workload& message, std::string_view key) {
+  const Workload* known = find_workload(message.name());
+  if (known == nullptr)
+    return invalid_input("{}: cpu{}: no workload is called '{}'", key, message.cpu(), message.name());
+  return PinnedWorkload{VcpuId{message.cpu()}, known};
 }
 
 }  // namespace
@@ -33,11 +59,8 @@ Result<std::vector<std::byte>> encode_config(const Config& config) {
   TRY(check(config));
   v1::Config message;
   message.set_capture_command_line(config.capture_command_line);
-  for (const PinnedWorkload& pinned : config.workloads) {
-    v1::Config::Workload& workload = *message.add_workloads();
-    workload.set_cpu(index(pinned.cpu));
-    workload.set_name(std::string(pinned.workload->name));
-  }
+  for (const PinnedWorkload& pinned : config.workloads) encode(pinned, *message.add_workloads());
+  for (const PinnedWorkload& pinned : config.starts) encode(pinned, *message.add_starts());
   std::vector<std::byte> bytes(message.ByteSizeLong());
   if (!message.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return invalid_input("the capture kernel's command line is not UTF-8");
@@ -53,12 +76,8 @@ Result<Config> decode_config(Bytes bytes) {
   }
   Config config;
   config.capture_command_line = message.capture_command_line();
-  for (const v1::Config::Workload& workload : message.workloads()) {
-    const Workload* known = find_workload(workload.name());
-    if (known == nullptr)
-      return invalid_input("workload: cpu{}: no workload is called '{}'", workload.cpu(), workload.name());
-    config.workloads.push_back({VcpuId{workload.cpu()}, known});
-  }
+  for (const auto& workload : message.workloads()) config.workloads.push_back(TRY(decode(workload, "workload")));
+  for (const auto& start : message.starts()) config.starts.push_back(TRY(decode(start, "start")));
   TRY(check(config));
   return config;
 }

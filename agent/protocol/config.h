@@ -41,7 +41,8 @@ struct PinnedWorkload {
 };
 
 struct Config {
-  std::vector<PinnedWorkload> workloads;  // At most one for a CPU.
+  std::vector<PinnedWorkload> workloads;  // At most one for a CPU; none that Workload::once.
+  std::vector<PinnedWorkload> starts;     // At most kMaxStarts; in the order of the host's start steps.
   std::string capture_command_line;
 };
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "agent/protocol/agent.pb.h"
+#include "agent/protocol/start_page.h"
 
 namespace panicroom::agent {
 namespace {
@@ -28,6 +29,42 @@ TEST(Config, RoundTrip) {
   ASSERT_EQ(back->workloads.size(), 2u);
   EXPECT_EQ(back->workloads[1].cpu, VcpuId{3});
   EXPECT_EQ(back->workloads[1].workload->name, "idle");
+}
+
+TEST(Config, StartsKeepTheirOrderAndMayShareACpu) {
+  Config config;
+  config.starts = {
+      {VcpuId{1}, find_workload("reboot")}, {VcpuId{0}, find_workload("sysrq-c")}, {VcpuId{1}, find_workload("kmsg")}};
+  const auto bytes = encode_config(config);
+  ASSERT_TRUE(bytes) << bytes.error().message();
+  const auto back = decode_config(*bytes);
+  ASSERT_TRUE(back) << back.error().message();
+  ASSERT_EQ(back->starts.size(), 3u);
+  EXPECT_EQ(back->starts[0].workload->name, "reboot");
+  EXPECT_EQ(back->starts[1].cpu, VcpuId{0});
+  EXPECT_EQ(back->starts[2].workload->name, "kmsg");
+  EXPECT_TRUE(back->workloads.empty());
+}
+
+TEST(Config, RefusesStartsThatNoAgentCanKeep) {
+  v1::Config unknown;
+  unknown.add_starts()->set_name("dance");
+  EXPECT_THAT(error_of(unknown), testing::HasSubstr("start: cpu0: no workload is called 'dance'"));
+
+  v1::Config beyond;
+  beyond.add_starts()->set_name("reboot");
+  beyond.mutable_starts(0)->set_cpu(1u << 20);
+  EXPECT_THAT(error_of(beyond), testing::HasSubstr("start: cpu1048576 is beyond"));
+
+  v1::Config many;
+  for (std::size_t i = 0; i <= kMaxStarts; ++i) many.add_starts()->set_name("kmsg");
+  EXPECT_THAT(error_of(many), testing::HasSubstr("at most"));
+}
+
+TEST(Config, WhatHappensOnceIsNoWorkload) {
+  v1::Config message;
+  message.add_workloads()->set_name("reboot");
+  EXPECT_THAT(error_of(message), testing::HasSubstr("'reboot' happens once"));
 }
 
 TEST(Config, RefusesWhatNoAgentCanKeep) {

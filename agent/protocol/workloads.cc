@@ -14,6 +14,12 @@ constexpr std::array kWorkloads = {
              "makes a trivial system call over and over, a different one on each CPU"},
     Workload{WorkloadKind::kUser, "user", "spins in user mode: the kernel runs there for interrupts only"},
     Workload{WorkloadKind::kKmsg, "kmsg", "writes to /dev/kmsg: printk through the console"},
+    Workload{WorkloadKind::kKexecSize, "kexec-size", "reads /sys/kernel/kexec_crash_size, which takes the kexec lock"},
+    Workload{WorkloadKind::kKexecLoad, "kexec-load",
+             "loads an ordinary kernel with kexec_file_load() and unloads it again"},
+    Workload{WorkloadKind::kSysrqF, "sysrq-f", "calls the OOM killer by SysRq: it finds no victim and dumps its stack"},
+    Workload{WorkloadKind::kSysrqC, "sysrq-c", "crashes the kernel by SysRq", true},
+    Workload{WorkloadKind::kReboot, "reboot", "reboots the machine", true},
 };
 
 struct TrivialSyscall {
@@ -61,6 +67,15 @@ std::string_view point_symbol(const Workload& workload, VcpuId cpu) {
       return {};
     case WorkloadKind::kKmsg:
       return "devkmsg_write";
+    case WorkloadKind::kKexecSize:
+      return "crash_get_memory_size";
+    case WorkloadKind::kKexecLoad:
+      return "__x64_sys_kexec_file_load";
+    case WorkloadKind::kSysrqF:
+    case WorkloadKind::kSysrqC:
+      return "write_sysrq_trigger";
+    case WorkloadKind::kReboot:
+      return "__x64_sys_reboot";
   }
   return {};
 }

@@ -3,8 +3,12 @@
 #include <Zydis/Zydis.h>
 
 #include <array>
+#include <cstddef>
 #include <cstring>
 #include <string>
+
+#include "agent/protocol/start_page.h"
+#include "agent/vmcore/page_walk.h"
 
 namespace panicroom::harness {
 namespace {
@@ -70,6 +74,19 @@ Result<> skip_instruction(Machine& machine, VcpuId vcpu) {
   }
   registers.rip += instruction.length;
   return machine.set_registers(vcpu, registers);
+}
+
+Result<> start_workload(Machine& machine, VcpuId vcpu, Gpa page, std::uint32_t number) {
+  agent::StartPage content{};
+  if (page.value % vmcore::kPageBytes != 0)
+    return host_error("{:#x}, where CPU {} waits, is no page", page.value, vcpu);
+  TRY(machine.read_physical(page, std::as_writable_bytes(std::span(&content, 1))));
+  if (content.magic != agent::kStartMagic || content.cpu != index(vcpu) || content.number != number ||
+      content.waiting != 1 || content.go != 0) {
+    return host_error("nobody waits on CPU {} with the page at {:#x}", vcpu, page.value);
+  }
+  const std::uint64_t go = agent::kStartGo;
+  return machine.write_physical({page.value + offsetof(agent::StartPage, go)}, std::as_bytes(std::span(&go, 1)));
 }
 
 Result<IrqsOffWindow> IrqsOffWindow::open(Machine& machine, VcpuId vcpu, Gva loop) {

@@ -21,6 +21,10 @@ Result<> inject_oops(hypervisor::Machine& machine, VcpuId vcpu);
 // The vCPU goes on behind the instruction at RIP without executing it.
 Result<> skip_instruction(hypervisor::Machine& machine, VcpuId vcpu);
 
+// Gives the word to the process that waits for it with the page at `page` (agent/protocol/start_page.h): number
+// `number` of those that were configured, on `vcpu`. kHost, with nothing written, if that page is not this process's.
+Result<> start_workload(hypervisor::Machine& machine, VcpuId vcpu, Gpa page, std::uint32_t number);
+
 // An interrupts-off window: the vCPU spins at `loop` with IF clear until close() puts it back.
 class IrqsOffWindow {
  public:

@@ -28,8 +28,13 @@ bool matches(const AtIpi& event, const Ipi& ipi) {
 }
 
 Timeline::Timeline(hypervisor::Machine& machine, const Scenario& scenario, const Plan& plan,
-                   const RunningKernel& kernel, Journal& journal)
-    : machine_(machine), scenario_(scenario), plan_(plan), kernel_(kernel), journal_(journal) {}
+                   const RunningKernel& kernel, std::span<const Gpa> start_pages, Journal& journal)
+    : machine_(machine),
+      scenario_(scenario),
+      plan_(plan),
+      kernel_(kernel),
+      start_pages_(start_pages),
+      journal_(journal) {}
 
 Result<> Timeline::begin() { return arm_next(); }
 
@@ -210,6 +215,7 @@ Result<> Timeline::perform(const Step& step, std::size_t number) {
       return skip_instruction(timeline.machine_, step.cpu);
     }
     Result<> operator()(const DoNote&) { return {}; }
+    Result<> operator()(const DoStart& action) { return timeline.start(step, action); }
     Result<> operator()(const DoStep& action) {
       timeline.journal_.injected(step.cpu, v1::Injected::WHAT_STEP, fmt::format("{}", action.count));
       for (std::uint32_t i = 0; i < action.count; ++i) TRY(timeline.machine_.step(step.cpu));
@@ -244,6 +250,13 @@ Result<> Timeline::begin_closing(Window& window) {
   // The CPU may be in an NMI handler just now; only in the loop itself are its registers the window's.
   window.at_loop = TRY(machine_.add_breakpoint(window.spin.loop(), {window.spin.vcpu()}));
   return {};
+}
+
+Result<> Timeline::start(const Step& step, const DoStart& action) {
+  if (started_ >= start_pages_.size()) return host_error("the agent told of {} start pages only", start_pages_.size());
+  const std::uint32_t number = started_++;
+  journal_.injected(step.cpu, v1::Injected::WHAT_START, action.workload);
+  return start_workload(machine_, step.cpu, start_pages_[number], number);
 }
 
 Result<> Timeline::set_values(const Step& step, const DoSet& action) {

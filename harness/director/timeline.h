@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -20,8 +21,9 @@ namespace panicroom::harness {
 // it stopped.
 class Timeline {
  public:
+  // `start_pages`: one for each of starts(scenario).
   Timeline(hypervisor::Machine& machine, const Scenario& scenario, const Plan& plan, const RunningKernel& kernel,
-           Journal& journal);
+           std::span<const Gpa> start_pages, Journal& journal);
 
   // Arms the first step. A step without a place happens at once, and so on.
   Result<> begin();
@@ -61,12 +63,15 @@ class Timeline {
   Result<> open_window(const Step& step, std::size_t number, const DoIrqsOff& action);
   Result<> begin_closing(Window& window);
   Result<> set_values(const Step& step, const DoSet& action);
+  Result<> start(const Step& step, const DoStart& action);
   Result<> remove(std::set<hypervisor::BreakpointId>& breakpoints);
 
   hypervisor::Machine& machine_;
   const Scenario& scenario_;
   const Plan& plan_;
   const RunningKernel& kernel_;
+  std::span<const Gpa> start_pages_;
+  std::uint32_t started_ = 0;  // How many of them.
   Journal& journal_;
   std::size_t next_ = 0;  // The step that is armed.
   std::uint32_t passes_ = 0;

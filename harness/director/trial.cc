@@ -12,6 +12,7 @@
 #include "harness/director/capture_console.h"
 #include "harness/director/heartbeats.h"
 #include "harness/director/lent_memory.h"
+#include "harness/director/standstill.h"
 #include "harness/director/stop_ipi_watch.h"
 #include "harness/director/time_allowance.h"
 #include "harness/director/timeline.h"
@@ -51,7 +52,7 @@ class Trial {
         machine_(setup.machine),
         journal_(setup.journal),
         ipis_(setup.machine, setup.scenario.stop_ipi),
-        timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, journal_),
+        timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, setup.start_pages, journal_),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
         saved_dump_(setup.folder),
         place_samples_(setup.machine, setup.kernel, journal_),
@@ -89,7 +90,7 @@ class Trial {
   Result<> watch_ipis_if_wanted();
   Result<> resume();
   Result<> stop();
-  Result<bool> nobody_can_go_on();
+  [[nodiscard]] bool something_is_to_come() const;
   [[nodiscard]] Clock::time_point next_deadline() const;
   void decide(Outcome outcome, std::string detail = {});
   // Decided as soon as the machine has been stopped and it is known where every CPU is.
@@ -499,13 +500,12 @@ void Trial::on_reset(std::string_view how) {
   }
 }
 
-Result<bool> Trial::nobody_can_go_on() {
-  for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) {
-    if (machine_.held(VcpuId{cpu})) continue;
-    const auto registers = TRY(machine_.registers(VcpuId{cpu}));
-    if ((registers.rflags & hypervisor::kRflagsIf) != 0 || !TRY(machine_.halted(VcpuId{cpu}))) return false;
-  }
-  return true;
+// What can still end a standstill from outside: the end of a window, an IPI that is on its way.
+bool Trial::something_is_to_come() const {
+  if (timeline_.next_deadline()) return true;
+  return std::ranges::any_of(setup_.scenario.stop_ipi, [](const hypervisor::IpiRule& rule) {
+    return std::holds_alternative<hypervisor::Delay>(rule.delivery);
+  });
 }
 
 Result<> Trial::on_limit(Clock::time_point now) {
@@ -552,19 +552,22 @@ Result<> Trial::on_deadline() {
     return timeline_.on_time(now);
   }
   if (now >= time_.limit()) return on_limit(now);
-  // Silence in a crash. A CPU that halts with interrupts off waits for an NMI, and nobody is left to send one.
+  // Silence in a crash. CPUs that all halt or spin with interrupts off wait for an NMI, and nobody is left to send one.
   if (!observer_.crashing() || now - last_heard_ < kSilence) return {};
   const bool had_jumped = observer_.jumped();
   TRY(stop());
   if (decided_ || unsettled_ || observer_.jumped() != had_jumped) return {};
-  if (!TRY(nobody_can_go_on())) return {};
+  const auto found = TRY(standstill(machine_));
+  if (found == Standstill::kNone || (found == Standstill::kSpinning && something_is_to_come())) return {};
   take_places();
+  const std::string how = found == Standstill::kHalted
+                              ? "has halted with interrupts off"
+                              : "spins with interrupts off in a loop that nothing ends, or has halted";
   if (had_jumped) {
-    decide(Outcome::kCaptureFailed, "every CPU has halted with interrupts off in the capture kernel" +
-                                        capture_console_.tail() + who_is_in_an_nmi());
+    decide(Outcome::kCaptureFailed,
+           fmt::format("every CPU {} in the capture kernel{}{}", how, capture_console_.tail(), who_is_in_an_nmi()));
   } else {
-    decide(Outcome::kHung,
-           "every CPU that may run has halted with interrupts off" + why_not_dumped() + who_is_in_an_nmi());
+    decide(Outcome::kHung, fmt::format("every CPU that may run {}{}{}", how, why_not_dumped(), who_is_in_an_nmi()));
   }
   return {};
 }

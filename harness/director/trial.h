@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string_view>
 
 #include "base/result.h"
@@ -35,8 +36,9 @@ struct TrialSetup {
   const MemoryPlan& memory;            // What of the machine's memory is compared with the dump.
   Journal& journal;                    // New, of the run that the trial fills.
   TrialSinks sinks;
-  std::filesystem::path folder;  // For files of the trial's own: a dump that is saved.
-  bool sample_places = true;     // False only where the cost of looking is measured.
+  std::filesystem::path folder;           // For files of the trial's own: a dump that is saved.
+  std::span<const Gpa> start_pages = {};  // Of starts(scenario), as the machine's agent said.
+  bool sample_places = true;              // False only where the cost of looking is measured.
 };
 
 enum class AfterTrial {

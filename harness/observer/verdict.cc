@@ -51,6 +51,32 @@ std::vector<std::string> dump_differences(const DumpExpectation& expected, const
   return result;
 }
 
+// "down_trylock+0x12/..." is in down_trylock; so is "down_trylock.part.0+0x3", a part that the compiler has split off.
+bool is_in(std::string_view place, std::string_view function) {
+  place = place.substr(0, place.find('+'));
+  return place.starts_with(function) && (place.size() == function.size() || place[function.size()] == '.');
+}
+
+std::vector<std::string> where_differences(const Expectation& expected, const v1::Run& run) {
+  std::vector<std::string> result;
+  for (const auto& [cpu, function] : expected.where) {
+    const auto place = std::ranges::find(run.places(), cpu, &v1::CpuPlace::cpu);
+    if (place == run.places().end()) {
+      result.push_back(fmt::format("it is not known where CPU {} is, which was to be in {}", cpu, function));
+      continue;
+    }
+    const bool inside =
+        is_in(place->place(), function) ||
+        std::ranges::any_of(place->backtrace(), [&](const std::string& caller) { return is_in(caller, function); });
+    if (!inside) {
+      result.push_back(fmt::format("CPU {} is in {}{}{}, not in {}", cpu, place->place(),
+                                   place->backtrace_size() > 0 ? ", called from " : "",
+                                   fmt::join(place->backtrace(), " < "), function));
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 v1::Outcome to_proto(Outcome outcome) {
@@ -89,6 +115,14 @@ void decide_verdict(const Expectation& expectation, v1::Run& run) {
   }
   if (run.has_dump() && run.outcome() == run.expected_outcome()) {
     std::ranges::move(dump_differences(expectation.dump, run), std::back_inserter(wrong));
+  }
+  if (run.outcome() == run.expected_outcome()) {
+    // The right outcome for another reason is not what the scenario is about.
+    std::ranges::move(where_differences(expectation, run), std::back_inserter(wrong));
+    if (expectation.because && run.detail().find(*expectation.because) == std::string::npos) {
+      wrong.push_back(fmt::format("the outcome is {} as expected, but not because of \"{}\": {}", word(run.outcome()),
+                                  *expectation.because, run.detail()));
+    }
   }
   run.set_verdict(wrong.empty() ? v1::VERDICT_PASS : v1::VERDICT_FAIL);
   run.set_detail(fmt::format("{}", fmt::join(wrong, "; ")));

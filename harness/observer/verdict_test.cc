@@ -71,6 +71,44 @@ TEST(Verdict, EachExpectationOfTheDumpCounts) {
   fails_with([](v1::Dump& dump) { dump.set_log_matched(false); }, "log");
 }
 
+TEST(Verdict, AHangElsewhereIsNotTheOneThatIsExpected) {
+  v1::Run good = run_with(v1::OUTCOME_HUNG);
+  auto& zero = *good.add_places();
+  zero.set_cpu(0);
+  zero.set_place("native_queued_spin_lock_slowpath.part.0+0x52");
+  zero.add_backtrace("_raw_spin_lock_irqsave+0x3d");
+  zero.add_backtrace("down_trylock.part.1+0x12");
+  auto& one = *good.add_places();
+  one.set_cpu(1);
+  one.set_place("crash_nmi_callback+0x38");
+  const auto verdict = [](v1::Run run, std::map<std::uint32_t, std::string> where) {
+    decide_verdict({.outcome = Outcome::kHung, .where = std::move(where)}, run);
+    return run;
+  };
+  EXPECT_EQ(verdict(good, {{0, "down_trylock"}, {1, "crash_nmi_callback"}}).verdict(), v1::VERDICT_PASS);
+  EXPECT_EQ(verdict(good, {{0, "native_queued_spin_lock_slowpath"}}).verdict(), v1::VERDICT_PASS);
+
+  // A name that only begins alike is another function.
+  const auto elsewhere = verdict(good, {{0, "down"}});
+  EXPECT_EQ(elsewhere.verdict(), v1::VERDICT_FAIL);
+  EXPECT_THAT(elsewhere.detail(), HasSubstr("CPU 0 is in native_queued_spin_lock_slowpath.part.0+0x52"));
+  EXPECT_THAT(elsewhere.detail(), HasSubstr("not in down"));
+  EXPECT_EQ(verdict(good, {{1, "down_trylock"}}).verdict(), v1::VERDICT_FAIL);
+  EXPECT_THAT(verdict(good, {{2, "up"}}).detail(), HasSubstr("not known where CPU 2 is"));
+}
+
+TEST(Verdict, TheRightOutcomeForAnotherReasonFails) {
+  auto run = run_with(v1::OUTCOME_RESET);
+  run.set_detail("the machine was reset without a dump: CPU 1 began it");
+  auto same = run;
+  decide_verdict({.outcome = Outcome::kReset, .because = "CPU 1 began it"}, same);
+  EXPECT_EQ(same.verdict(), v1::VERDICT_PASS) << same.detail();
+  decide_verdict({.outcome = Outcome::kReset, .because = "CPU 0 began it"}, run);
+  EXPECT_EQ(run.verdict(), v1::VERDICT_FAIL);
+  EXPECT_THAT(run.detail(), HasSubstr("not because of \"CPU 0 began it\""));
+  EXPECT_THAT(run.detail(), HasSubstr("CPU 1 began it"));
+}
+
 TEST(Verdict, AFaultOfTheHarnessIsNeverTheGuests) {
   auto run = run_with(v1::OUTCOME_DUMPED);
   set_undecided(host_error("QEMU died"), run);

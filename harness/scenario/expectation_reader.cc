@@ -97,6 +97,28 @@ class DumpReader {
   DumpExpectation dump_;
 };
 
+// Where CPUs are is looked at when nothing more happens, or when a reset begins.
+bool has_places(Outcome outcome) {
+  return outcome == Outcome::kHung || outcome == Outcome::kCaptureFailed || outcome == Outcome::kReset;
+}
+
+std::map<std::uint32_t, std::string> read_where(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
+  std::map<std::uint32_t, std::string> where;
+  for (const NamedNode& entry : entries(node, "where", diagnostics)) {
+    const auto cpu = read_cpu_key(entry, "where", vcpus, diagnostics);
+    const auto function = read_text(*entry.value, entry.name, diagnostics);
+    if (!cpu || !function) continue;
+    const auto spec = kernels::PointSpec::parse(*function);
+    if (!spec || !std::holds_alternative<kernels::SymbolPoint>(spec->what) ||
+        function->find('+') != std::string::npos) {
+      diagnostics.add(entry.value->at, "'{}': {} is not the name of a function", entry.name, shown(*function));
+      continue;
+    }
+    where[*cpu] = *function;
+  }
+  return where;
+}
+
 Expectation read_expectation(const Fields& fields, std::uint32_t vcpus, const std::vector<ReadStep>& timeline,
                              Diagnostics& diagnostics) {
   Expectation expectation;
@@ -119,10 +141,23 @@ Expectation read_expectation(const Fields& fields, std::uint32_t vcpus, const st
       diagnostics.add(fields.key_at("dump"), "the outcome '{}' leaves no dump to expect anything of", name(*outcome));
     }
   }
+  if (const YamlNode* where = fields.find("where")) {
+    expectation.where = read_where(*where, vcpus, diagnostics);
+    if (outcome && !has_places(*outcome)) {
+      diagnostics.add(fields.key_at("where"), "with the outcome '{}' it is not looked at where CPUs are",
+                      name(*outcome));
+    }
+  }
+  if (const YamlNode* because = fields.find("because")) {
+    expectation.because = read_text(*because, "because", diagnostics);
+    if (expectation.because && expectation.because->empty()) {
+      diagnostics.add(because->at, "'because' is empty: every outcome's detail contains that");
+    }
+  }
   return expectation;
 }
 
-constexpr std::array<std::string_view, 3> kRowKeys = {"when", "outcome", "dump"};
+constexpr std::array<std::string_view, 5> kRowKeys = {"when", "outcome", "dump", "where", "because"};
 
 // `when:` of a row: axes of a matrix are gone by now.
 KernelRange read_when(const YamlNode& node, Diagnostics& diagnostics) {

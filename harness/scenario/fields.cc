@@ -99,6 +99,21 @@ std::vector<NamedNode> entries(const YamlNode& node, std::string_view what, Diag
   return found;
 }
 
+std::optional<std::uint32_t> read_cpu_key(const NamedNode& entry, std::string_view what, std::uint32_t vcpus,
+                                          Diagnostics& diagnostics) {
+  for (std::uint32_t n = 0; n < vcpus; ++n) {
+    if (entry.name == fmt::format("cpu{}", n)) return n;
+  }
+  const bool number = entry.name.starts_with("cpu") && entry.name.size() > 3 &&
+                      entry.name.find_first_not_of("0123456789", 3) == std::string_view::npos;
+  if (number) {
+    diagnostics.add(entry.at, "there is no {}; the machine has {} CPU(s), from cpu0", shown(entry.name), vcpus);
+  } else {
+    diagnostics.add(entry.at, "unknown key {} in {}: it is cpu0, cpu1 and so on", shown(entry.name), what);
+  }
+  return std::nullopt;
+}
+
 std::optional<std::string> read_text(const YamlNode& node, std::string_view what, Diagnostics& diagnostics) {
   if (!is_scalar(node, what, "a text", diagnostics)) return std::nullopt;
   return node.text;

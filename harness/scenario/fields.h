@@ -48,6 +48,10 @@ struct NamedNode {
 };
 std::vector<NamedNode> entries(const YamlNode& node, std::string_view what, Diagnostics& diagnostics);
 
+// The number in an entry's name such as "cpu3", if it is one of a machine's with `vcpus`.
+std::optional<std::uint32_t> read_cpu_key(const NamedNode& entry, std::string_view what, std::uint32_t vcpus,
+                                          Diagnostics& diagnostics);
+
 // --- Single values. `what` is the key's name, for messages.
 std::optional<std::string> read_text(const YamlNode& node, std::string_view what, Diagnostics& diagnostics);
 std::optional<bool> read_bool(const YamlNode& node, std::string_view what, Diagnostics& diagnostics);

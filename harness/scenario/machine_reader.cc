@@ -48,21 +48,6 @@ std::vector<std::uint32_t> read_pin(const YamlNode& node, std::uint32_t vcpus, D
   return pin;
 }
 
-// The number in "cpu3", if it is one of the machine's.
-std::optional<std::uint32_t> cpu_key(const NamedNode& entry, std::uint32_t vcpus, Diagnostics& diagnostics) {
-  for (std::uint32_t n = 0; n < vcpus; ++n) {
-    if (entry.name == fmt::format("cpu{}", n)) return n;
-  }
-  const bool number = entry.name.starts_with("cpu") && entry.name.size() > 3 &&
-                      entry.name.find_first_not_of("0123456789", 3) == std::string_view::npos;
-  if (number) {
-    diagnostics.add(entry.at, "there is no {}; the machine has {} CPU(s), from cpu0", shown(entry.name), vcpus);
-  } else {
-    diagnostics.add(entry.at, "unknown key {} in workload: it is cpu0, cpu1 and so on", shown(entry.name));
-  }
-  return std::nullopt;
-}
-
 // --- stop_ipi
 
 // What a rule's `kind` stands for, in the fields of an IpiRule. Without a kind a rule stands for both ways to stop a
@@ -266,9 +251,17 @@ std::string read_kernel(const YamlNode& node, Diagnostics& diagnostics) {
 std::vector<std::string> read_workload(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
   std::vector<std::string> workload(vcpus, std::string(kDefaultWorkload));
   std::vector<std::string_view> names;
-  for (const agent::Workload& known : agent::workloads()) names.push_back(known.name);
+  for (const agent::Workload& known : agent::workloads()) {
+    if (!known.once) names.push_back(known.name);
+  }
   for (const NamedNode& entry : entries(node, "workload", diagnostics)) {
-    const auto cpu = cpu_key(entry, vcpus, diagnostics);
+    const auto* once = agent::find_workload(entry.value->text);
+    if (once != nullptr && once->once) {
+      diagnostics.add(entry.value->at, "'{}' happens once: it begins at a step, {{do: start, workload: {}}}",
+                      once->name, once->name);
+      continue;
+    }
+    const auto cpu = read_cpu_key(entry, "workload", vcpus, diagnostics);
     const auto word = read_word(*entry.value, cpu ? entry.name : "workload", names, diagnostics);
     if (cpu && word) workload[*cpu] = names[*word];
   }

@@ -107,6 +107,26 @@ TEST(Parser, Defaults) {
   EXPECT_FALSE(s.expect.front().expectation.dump.missing_cpus.has_value());
 }
 
+TEST(Parser, StartsAndWhatIsExpectedOfAHang) {
+  const Scenario s = only(parse(R"(
+name: starts
+timeline:
+  - {cpu: 1, at: workload, do: start, workload: reboot, hit: 2}
+  - {cpu: 0, do: panic}
+  - {cpu: 0, do: start, workload: kmsg}
+expect:
+  outcome: hung
+  where: {cpu1: native_stop_other_cpus, cpu0: down_trylock}
+  because: every CPU
+)",
+                                "x.yaml"));
+  EXPECT_THAT(starts(s), ElementsAre(StartedWorkload{VcpuId{1}, "reboot"}, StartedWorkload{VcpuId{0}, "kmsg"}));
+  EXPECT_EQ(s.timeline[0].text, "cpu 1: start reboot at workload, 2nd pass");
+  const std::map<std::uint32_t, std::string> where = {{0, "down_trylock"}, {1, "native_stop_other_cpus"}};
+  EXPECT_EQ(s.expect.where, where);
+  EXPECT_EQ(s.expect.because, "every CPU");
+}
+
 TEST(Parser, EveryKeyThereIs) {
   const Scenario s = only(parse(R"(
 name: all.of-it
@@ -374,7 +394,7 @@ TEST(Catalogue, Parses) {
   EXPECT_EQ(render(result.diagnostics), "");
   EXPECT_GE(result.scenarios.size(), 7u);
   for (const Scenario& scenario : result.scenarios) {
-    // With what a matrix adds behind it.
+    // With what a matrix adds behind it; a file of several holds a scenario and those that it is compared with.
     EXPECT_TRUE(scenario.name.starts_with(scenario.file.stem().native()))
         << scenario.name << ": a scenario's file has its name";
     EXPECT_FALSE(scenario.summary.empty()) << scenario.name;

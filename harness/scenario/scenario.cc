@@ -31,4 +31,12 @@ const Expectation& Scenario::expected_on(std::string_view kernel_release) const 
   return (row == expect.end() ? expect.front() : *row).expectation;
 }
 
+std::vector<StartedWorkload> starts(const Scenario& scenario) {
+  std::vector<StartedWorkload> result;
+  for (const Step& step : scenario.timeline) {
+    if (const auto* start = std::get_if<DoStart>(&step.action)) result.push_back({step.cpu, start->workload});
+  }
+  return result;
+}
+
 }  // namespace panicroom::harness

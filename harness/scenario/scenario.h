@@ -84,7 +84,11 @@ struct DoNote {};  // Records that the CPU came by.
 struct DoStep {    // Executes this many instructions, alone.
   std::uint32_t count = 1;
 };
-using Action = std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep>;
+struct DoStart {  // A workload that waits on this CPU begins.
+  std::string workload;
+};
+using Action =
+    std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep, DoStart>;
 
 struct Step {
   std::uint32_t number = 0;  // From 1, as people count.
@@ -121,7 +125,10 @@ struct DumpExpectation {
 
 struct Expectation {
   Outcome outcome = Outcome::kDumped;
-  DumpExpectation dump;
+  DumpExpectation dump = {};
+  // By CPU, the function that it is in, or that one of its callers is, when the outcome is decided.
+  std::map<std::uint32_t, std::string> where = {};
+  std::optional<std::string> because = {};  // A part of the outcome's detail.
 };
 
 // A bug that is re-opened in a fixed kernel by overriding the instruction that decides.
@@ -168,5 +175,14 @@ struct Scenario {
   // What is expected of the kernel with this `uname -r`. The scenario is one that the parser has let pass.
   [[nodiscard]] const Expectation& expected_on(std::string_view kernel_release) const;
 };
+
+// What waits in the guest to be started: one for each `start` step, in their order.
+struct StartedWorkload {
+  VcpuId cpu{};
+  std::string workload;
+
+  friend bool operator==(const StartedWorkload&, const StartedWorkload&) = default;
+};
+std::vector<StartedWorkload> starts(const Scenario& scenario);
 
 }  // namespace panicroom::harness

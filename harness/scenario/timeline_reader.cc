@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "agent/protocol/start_page.h"
+#include "agent/protocol/workloads.h"
 #include "base/spelling.h"
 #include "harness/scenario/fields.h"
 #include "harness/scenario/set_reader.h"
@@ -19,8 +21,8 @@ constexpr std::size_t kMaxPanicMessage = 200;
 constexpr std::string_view kDefaultPanicMessage = "panicroom";
 
 // Keys of every step, and behind them those that only some actions take.
-constexpr std::array<std::string_view, 12> kStepKeys = {"cpu", "at",    "do",    "hit",       "alone", "message",
-                                                        "for", "until", "count", "registers", "flags", "memory"};
+constexpr std::array<std::string_view, 13> kStepKeys = {
+    "cpu", "at", "do", "hit", "alone", "message", "for", "until", "count", "registers", "flags", "memory", "workload"};
 constexpr std::array<std::string_view, 3> kAnyStepKeys = {"cpu", "at", "do"};
 
 using ReadAction = std::optional<Action> (*)(const Fields&, Diagnostics&);
@@ -76,6 +78,16 @@ std::optional<Action> read_step(const Fields& fields, Diagnostics& diagnostics) 
   return DoStep{.count = static_cast<std::uint32_t>(*count)};
 }
 
+std::optional<Action> read_start(const Fields& fields, Diagnostics& diagnostics) {
+  const YamlNode* node = fields.require("workload");
+  if (node == nullptr) return std::nullopt;
+  std::vector<std::string_view> names;
+  for (const agent::Workload& known : agent::workloads()) names.push_back(known.name);
+  const auto word = read_word(*node, "workload", names, diagnostics);
+  if (!word) return std::nullopt;
+  return DoStart{.workload = std::string(names[*word])};
+}
+
 template <typename T>
 std::optional<Action> plain(const Fields&, Diagnostics&) {
   return T{};
@@ -87,8 +99,8 @@ struct ActionGrammar {
   std::vector<std::string_view> keys;  // Beside cpu, at and do.
 };
 
-const std::array<ActionGrammar, 10>& actions() {
-  static const std::array<ActionGrammar, 10> table = {{
+const std::array<ActionGrammar, 11>& actions() {
+  static const std::array<ActionGrammar, 11> table = {{
       {"panic", read_panic, {"hit", "alone", "message"}},
       {"oops", plain<DoOops>, {"hit", "alone"}},
       {"nmi", plain<DoNmi>, {"hit", "alone"}},
@@ -99,6 +111,7 @@ const std::array<ActionGrammar, 10>& actions() {
       {"skip", plain<DoSkip>, {"hit", "alone"}},
       {"note", plain<DoNote>, {"hit", "alone"}},
       {"step", read_step, {"hit", "alone", "count"}},
+      {"start", read_start, {"hit", "alone", "workload"}},
   }};
   return table;
 }
@@ -180,6 +193,7 @@ std::string detail(const Action& action) {
     return step->count == 1 ? " 1 instruction" : fmt::format(" {} instructions", step->count);
   }
   if (const auto* set = std::get_if<DoSet>(&action)) return " " + to_text(*set);
+  if (const auto* start = std::get_if<DoStart>(&action)) return " " + start->workload;
   return "";
 }
 
@@ -198,6 +212,11 @@ std::vector<ReadStep> read_timeline(const YamlNode& node, std::uint32_t vcpus, D
     read_action(item, fields, step, diagnostics);
     read_when(fields, step, diagnostics);
     steps.push_back(std::move(step));
+  }
+  const auto started = std::ranges::count(steps, "start", &ReadStep::action_word);
+  if (started > static_cast<std::ptrdiff_t>(agent::kMaxStarts)) {
+    diagnostics.add(node.at, "'timeline' starts {} workloads; at most {} can wait to be started", started,
+                    agent::kMaxStarts);
   }
   return steps;
 }

@@ -32,6 +32,7 @@ struct Boot {
   std::optional<std::string> refusal;  // The agent's own words.
   std::string end;                     // How it ended, if neither.
   std::vector<Gpa> workload_pages;
+  std::vector<Gpa> start_pages;
   CaptureConsole console;  // Its last line says how far the boot came.
 };
 
@@ -59,6 +60,7 @@ Result<Boot> watch_boot(Machine& machine, LogFile& console_log, LogFile& agent_l
         if (message->kind_case() == agent::v1::Message::kArmed) {
           boot.armed = true;
           for (const auto page : message->armed().workload_pages()) boot.workload_pages.push_back({page});
+          for (const auto page : message->armed().start_pages()) boot.start_pages.push_back({page});
         }
       }
       if (boot.armed || boot.refusal) return boot;
@@ -111,6 +113,11 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
     if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", recipe.workload[cpu]);
     config.workloads.push_back({VcpuId{cpu}, workload});
   }
+  for (const auto& start : recipe.starts) {
+    const auto* workload = agent::find_workload(start.workload);
+    if (workload == nullptr) return invalid_input("the agent has no workload \"{}\" to start", start.workload);
+    config.starts.push_back({start.cpu, workload});
+  }
   config.capture_command_line = capture_cmdline(recipe.lend_memory, recipe.save_dump);
   const auto capture_kernel = TRY(read_file(recipe.capture->path()));
   std::vector<agent::ProgramFile> programs;
@@ -124,13 +131,14 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
 }
 
 ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-                           std::chrono::nanoseconds boot_time, MemoryPlan memory)
+                           std::chrono::nanoseconds boot_time, MemoryPlan memory, std::vector<Gpa> start_pages)
     : machine_(std::move(machine)),
       attachment_(cancellation, *machine_),
       kernel_(kernel),
       boot_time_(boot_time),
       image_check_(purgatory_of(kernel.image())),
-      memory_(std::move(memory)) {}
+      memory_(std::move(memory)),
+      start_pages_(std::move(start_pages)) {}
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& recipe, const BootOptions& options) {
   auto first = try_boot(recipe, options, 1);
@@ -171,6 +179,11 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
       return host_error("{}; the console's last line: {}", boot.end,
                         boot.console.last_line().empty() ? "none" : boot.console.last_line());
     }
+    if (boot.start_pages.size() != recipe.starts.size()) {
+      return invalid_input(
+          "{} cannot start workloads at a step: the agent told of {} of {} pages (CONFIG_PROC_PAGE_MONITOR?)",
+          recipe.kernel->release(), boot.start_pages.size(), recipe.starts.size());
+    }
     const auto boot_time = Clock::now() - started;
     options.on_stage("armed");
     TRY(stop(*machine, console_log));
@@ -183,8 +196,8 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     attachment.reset();
     const RunningKernel kernel(*recipe.kernel, slide);
     MemoryPlan memory{plan_samples(*recipe.kernel, recipe.machine.memory_bytes), std::move(boot.workload_pages)};
-    return std::unique_ptr<ArmedMachine>(
-        new ArmedMachine(std::move(machine), options.cancellation, kernel, boot_time, std::move(memory)));
+    return std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(machine), options.cancellation, kernel, boot_time,
+                                                          std::move(memory), std::move(boot.start_pages)));
   }
 }
 

@@ -32,6 +32,7 @@ struct MachineRecipe {
   std::string extra_cmdline;
   std::optional<SaveDump> save_dump;  // The capture kernel has makedumpfile, and saves the dump.
   bool lend_memory = true;  // False: whoever runs the machine cannot read its memory, and all comes through the port.
+  std::vector<StartedWorkload> starts = {};
 
   friend bool operator==(const MachineRecipe&, const MachineRecipe&) = default;
 };
@@ -64,10 +65,12 @@ class ArmedMachine {
   [[nodiscard]] std::chrono::nanoseconds boot_time() const { return boot_time_; }
   [[nodiscard]] CaptureImageCheck& image_check() { return image_check_; }
   [[nodiscard]] const MemoryPlan& memory() const { return memory_; }
+  // Where the recipe's starts wait, in their order.
+  [[nodiscard]] const std::vector<Gpa>& start_pages() const { return start_pages_; }
 
  private:
   ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-               std::chrono::nanoseconds boot_time, MemoryPlan memory);
+               std::chrono::nanoseconds boot_time, MemoryPlan memory, std::vector<Gpa> start_pages);
   static Result<std::unique_ptr<ArmedMachine>> try_boot(const MachineRecipe& recipe, const BootOptions& options,
                                                         int attempt);
 
@@ -77,6 +80,7 @@ class ArmedMachine {
   std::chrono::nanoseconds boot_time_;
   CaptureImageCheck image_check_;
   MemoryPlan memory_;
+  std::vector<Gpa> start_pages_;
 };
 
 }  // namespace panicroom::harness

@@ -43,7 +43,8 @@ struct Group {
 // Whether trials of both on one kernel can share a machine; see MachineRecipe.
 bool share_machine(const Scenario& left, const Scenario& right) {
   return left.machine == right.machine && left.workload == right.workload &&
-         left.kernel_cmdline == right.kernel_cmdline && left.save_dump == right.save_dump;
+         left.kernel_cmdline == right.kernel_cmdline && left.save_dump == right.save_dump &&
+         starts(left) == starts(right);
 }
 
 // A group's machine while its trials run.
@@ -226,6 +227,7 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .journal = recording->journal(),
       .sinks = recording->sinks(),
       .folder = request_.out / item.run->artifacts(),
+      .start_pages = armed.start_pages(),
   };
   const auto result = run_trial(setup);
   if (!result || *result == AfterTrial::kSpent) slot.machine.reset();
@@ -303,7 +305,8 @@ void Session::run_group(const Group& group) {
                               .machine = scenario.machine,
                               .workload = scenario.workload,
                               .extra_cmdline = scenario.kernel_cmdline,
-                              .save_dump = scenario.save_dump},
+                              .save_dump = scenario.save_dump,
+                              .starts = starts(scenario)},
                    .machine = nullptr,
                    .refused = std::nullopt};
   for (const Item& item : group.items) {

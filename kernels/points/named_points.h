@@ -86,6 +86,14 @@ inline constexpr auto kNamedPoints = std::to_array<NamedPointEntry>({
      "The CPU has just taken the kexec lock in __crash_kexec(): it is about to go to the capture kernel.",
      {{{Method::kAfterExchange, {"__crash_kexec"}, "__kexec_lock", PointCondition::kZeroFlagSet},
        {Method::kAfterMutexTrylock, {"__crash_kexec"}, "kexec_mutex", PointCondition::kEaxNonZero}}}},
+    {"crash_get_memory_size/lock-taken",
+     "The CPU has just taken the kexec lock in crash_get_memory_size(), for a read of /sys/kernel/kexec_crash_size: "
+     "__crash_kexec() on another CPU finds it taken.",
+     {{{Method::kAfterExchange, {"crash_get_memory_size"}, "__kexec_lock", PointCondition::kZeroFlagSet},
+       {Method::kAfterCall, {"crash_get_memory_size"}, "mutex_lock"}}}},
+    {"__register_nmi_handler/lock-taken",
+     "The CPU has just taken the lock of a list of NMI handlers, interrupts off. An NMI is not kept out by that.",
+     {{{Method::kAfterCall, {"__register_nmi_handler"}, "_raw_spin_lock_irqsave"}}}},
     {"crash-stop/nmi",
      "A CPU enters crash_nmi_callback(): kdump's stop has reached it by NMI, or it has lost nmi_panic() and finds the "
      "stop "

@@ -51,6 +51,7 @@ const INJECTIONS = {
   WHAT_SET: "registers or memory are set",
   WHAT_SKIP: "the instruction is left out",
   WHAT_STEP: "single steps alone",
+  WHAT_START: "a workload that waited on this CPU begins",
 };
 
 function wordsSection() {

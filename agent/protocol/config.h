@@ -24,8 +24,8 @@ inline constexpr std::string_view kPagesParameter = "panicroom.pages=";
 // The host puts this on the capture kernel's command line if it reads what the agent lends (agent.proto, Lent).
 inline constexpr std::string_view kLendParameter = "panicroom.lend";
 
-// The host puts this, and makedumpfile's dump level in decimal, on the capture kernel's command line if the dump is to be
-// saved; then makedumpfile is in the capture kernel's initramfs, at this path.
+// The host puts this, and makedumpfile's dump level in decimal, on the capture kernel's command line if the dump is to
+// be saved; then makedumpfile is in the capture kernel's initramfs, at this path.
 inline constexpr std::string_view kSaveParameter = "panicroom.save=";
 inline constexpr std::string_view kMakedumpfilePath = "/usr/bin/makedumpfile";
 

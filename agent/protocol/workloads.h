@@ -40,8 +40,8 @@ const Workload* find_workload(std::string_view name);
 
 // Empty for kUser, which passes no place of the kernel of its own accord; else the kernel function (its name in
 // kallsyms) whose entry this workload (for one that happens once: its only pass) passes over and over on that CPU, at
-// least every 50 ms of guest time. No other workload, and nothing else that the agent does, passes it on the same CPU but
-// where the kernel itself does (do_idle is passed by every CPU that has nothing to do).
+// least every 50 ms of guest time. No other workload, and nothing else that the agent does, passes it on the same CPU
+// but where the kernel itself does (do_idle is passed by every CPU that has nothing to do).
 std::string_view point_symbol(const Workload& workload, VcpuId cpu);
 
 // For the guest: the number of the system call that kSyscalls makes on that CPU; all its arguments are 0.

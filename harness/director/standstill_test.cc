@@ -76,6 +76,7 @@ class ScriptedMachine : public hypervisor::Machine {
   }
   Result<> inject_nmi(VcpuId) override { return host_error("not here"); }
   Result<> watch_ipis(std::span<const hypervisor::IcrStore>, std::vector<hypervisor::IpiRule>) override { return {}; }
+  Result<> set_ipi_rule_active(std::size_t, bool) override { return {}; }
   Result<> unwatch_ipis() override { return {}; }
 };
 

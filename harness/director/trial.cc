@@ -503,8 +503,8 @@ void Trial::on_reset(std::string_view how) {
 // What can still end a standstill from outside: the end of a window, an IPI that is on its way.
 bool Trial::something_is_to_come() const {
   if (timeline_.next_deadline()) return true;
-  return std::ranges::any_of(setup_.scenario.stop_ipi, [](const hypervisor::IpiRule& rule) {
-    return std::holds_alternative<hypervisor::Delay>(rule.delivery);
+  return std::ranges::any_of(setup_.scenario.stop_ipi, [](const StopIpiRule& one) {
+    return std::holds_alternative<hypervisor::Delay>(one.rule.delivery);
   });
 }
 

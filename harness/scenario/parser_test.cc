@@ -123,8 +123,8 @@ expect:
   EXPECT_THAT(starts(s), ElementsAre(StartedWorkload{VcpuId{1}, "reboot"}, StartedWorkload{VcpuId{0}, "kmsg"}));
   EXPECT_EQ(s.timeline[0].text, "cpu 1: start reboot at workload, 2nd pass");
   const std::map<std::uint32_t, std::string> where = {{0, "down_trylock"}, {1, "native_stop_other_cpus"}};
-  EXPECT_EQ(s.expect.where, where);
-  EXPECT_EQ(s.expect.because, "every CPU");
+  EXPECT_EQ(s.expect.front().expectation.where, where);
+  EXPECT_EQ(s.expect.front().expectation.because, "every CPU");
 }
 
 TEST(Parser, EveryKeyThereIs) {

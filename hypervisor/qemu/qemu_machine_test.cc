@@ -345,9 +345,8 @@ TEST_P(PhysicalMemory, ReadsAsTheSameInPieces) {
   EXPECT_EQ(machine.read_physical(Gpa{(64U << 20) - 0x1000}, whole).error().kind(), ErrorKind::kInvalidInput);
 }
 
-INSTANTIATE_TEST_SUITE_P(QemuMachine, PhysicalMemory, ::testing::Bool(), [](const auto& choice) {
-  return std::string(choice.param ? "FromQemusOwn" : "AskedOfQemu");
-});
+INSTANTIATE_TEST_SUITE_P(QemuMachine, PhysicalMemory, ::testing::Bool(),
+                         [](const auto& choice) { return std::string(choice.param ? "FromQemusOwn" : "AskedOfQemu"); });
 
 TEST(QemuMachine, OutputBeforeAStopIsNotLost) {
   auto guest = TestGuest::at_work(2);

@@ -56,6 +56,7 @@ void add_devices(pugi::xml_node domain, const DomainSpec& spec) {
   set(driver, "name", "qemu");
   set(driver, "type", "qcow2");
   set(driver, "cache", "unsafe");  // It need not outlive a crash of the host.
+  if (spec.io_uring) set(driver, "io", "io_uring");
   set(disk.append_child("source"), "file", spec.snapshot_disk.native());
   auto disk_target = disk.append_child("target");
   set(disk_target, "dev", "vda");

@@ -30,6 +30,7 @@ struct DomainSpec {
   std::filesystem::path initramfs;  // May be empty.
   std::string cmdline;
   std::filesystem::path snapshot_disk;   // qcow2; exists.
+  bool io_uring = false;                 // The disk is read and written by io_uring(7), else by QEMU's threads.
   std::filesystem::path console_socket;  // QEMU listens on these three.
   std::filesystem::path agent_socket;
   std::filesystem::path gdb_socket;

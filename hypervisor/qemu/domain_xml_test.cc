@@ -51,6 +51,13 @@ TEST(DomainXml, PinsOnlyWhenAskedTo) {
   EXPECT_EQ(attribute(xml, "/domain/cputune/vcpupin[@vcpu='1']/@cpuset"), "1");
 }
 
+TEST(DomainXml, TheDiskIsReadAsItIsSaid) {
+  auto machine = spec();
+  EXPECT_EQ(attribute(domain_xml(machine), "/domain/devices/disk/driver/@io"), "");
+  machine.io_uring = true;
+  EXPECT_EQ(attribute(domain_xml(machine), "/domain/devices/disk/driver/@io"), "io_uring");
+}
+
 TEST(DomainXml, EachAcceleratorHidesWhatItMust) {
   auto machine = spec();
   EXPECT_EQ(attribute(domain_xml(machine), "/domain/@type"), "qemu");

@@ -57,10 +57,10 @@ Result<double> run_trial(harness::ArmedMachine& armed, const harness::Scenario& 
                                   .boot_time = armed.boot_time(),
                                   .image_check = armed.image_check(),
                                   .memory = armed.memory(),
-                                  .start_pages = armed.start_pages(),
                                   .journal = recorded ? recording->journal() : plain,
                                   .sinks = recording->sinks(),
                                   .folder = folder,
+                                  .start_pages = armed.start_pages(),
                                   .sample_places = recorded};
   if (TRY(harness::run_trial(setup)) == harness::AfterTrial::kSpent) return host_error("the machine is spent");
   harness::decide_verdict(scenario.expected_on(kernel.release()), run);

@@ -11,7 +11,7 @@
 namespace panicroom::harness {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 // SHA-256 of "abc" (FIPS 180-4's first example) and of nothing.
 constexpr std::string_view kOfAbc =

@@ -8,7 +8,7 @@ namespace {
 
 using testing::HasSubstr;
 
-v1::Run run_with(v1::Outcome outcome, std::vector<bool> steps = {true}) {
+v1::Run run_with(v1::Outcome outcome, const std::vector<bool>& steps = {true}) {
   v1::Run run;
   run.set_outcome(outcome);
   for (const bool happened : steps) {

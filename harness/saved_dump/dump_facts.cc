@@ -7,6 +7,8 @@
 
 #include <array>
 #include <charconv>
+#include <cstdio>
+#include <exception>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -93,10 +95,15 @@ int run(std::span<char*> arguments) {
 }  // namespace panicroom
 
 int main(int argc, char** argv) {
-  const std::span arguments(argv, static_cast<std::size_t>(argc));
-  if (arguments.size() < 2) {
-    fmt::print(stderr, "usage: {} FILE [ADDRESS...]\n", arguments[0]);
+  try {
+    const std::span arguments(argv, static_cast<std::size_t>(argc));
+    if (arguments.size() < 2) {
+      fmt::print(stderr, "usage: {} FILE [ADDRESS...]\n", arguments[0]);
+      return 1;
+    }
+    return panicroom::run(arguments);
+  } catch (const std::exception& exception) {
+    std::fprintf(stderr, "%s\n", exception.what());
     return 1;
   }
-  return panicroom::run(arguments);
 }

@@ -68,8 +68,8 @@ std::vector<Page> pages_of(const CrashTruth& truth) {
 }
 
 bool is_zero_page(const vmcore::Sample& sample) {
-  static const auto zeros = vmcore::block_checksums(std::vector<std::byte>(vmcore::kPageBytes));
-  return sample.blocks == zeros;
+  static const auto kZeros = vmcore::block_checksums(std::vector<std::byte>(vmcore::kPageBytes));
+  return sample.blocks == kZeros;
 }
 
 std::string writer_version() {

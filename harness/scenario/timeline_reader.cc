@@ -100,7 +100,7 @@ struct ActionGrammar {
 };
 
 const std::array<ActionGrammar, 11>& actions() {
-  static const std::array<ActionGrammar, 11> table = {{
+  static const std::array<ActionGrammar, 11> kTable = {{
       {"panic", read_panic, {"hit", "alone", "message"}},
       {"oops", plain<DoOops>, {"hit", "alone"}},
       {"nmi", plain<DoNmi>, {"hit", "alone"}},
@@ -113,7 +113,7 @@ const std::array<ActionGrammar, 11>& actions() {
       {"step", read_step, {"hit", "alone", "count"}},
       {"start", read_start, {"hit", "alone", "workload"}},
   }};
-  return table;
+  return kTable;
 }
 
 // Keys that are right elsewhere but not with this action.

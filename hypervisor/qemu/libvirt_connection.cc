@@ -84,8 +84,8 @@ Result<std::shared_ptr<LibvirtConnection>> LibvirtConnection::make(const fs::pat
   if (error) return errno_error(error.value(), fmt::format("linking {}", (root / "cache").native()));
 
   std::shared_ptr<LibvirtConnection> connection(new LibvirtConnection(state_directory, std::move(directory)));
-  static const auto started = start_libvirt();
-  if (!started) return started.error();
+  static const auto kStarted = start_libvirt();
+  if (!kStarted) return kStarted.error();
   connection->connection_ = virConnectOpen(fmt::format("qemu:///embed?root={}", root.native()).c_str());
   if (connection->connection_ == nullptr) {
     return libvirt_error(fmt::format("opening libvirt's embedded QEMU driver (packages {})", kPackages));

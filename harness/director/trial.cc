@@ -1,7 +1,5 @@
 #include "harness/director/trial.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <algorithm>
 #include <deque>
 #include <optional>
@@ -10,12 +8,15 @@
 #include "agent/protocol/quiet_word.h"
 #include "harness/director/agent_log.h"
 #include "harness/director/capture_console.h"
+#include "harness/director/explanations.h"
 #include "harness/director/heartbeats.h"
 #include "harness/director/lent_memory.h"
+#include "harness/director/open_gate.h"
 #include "harness/director/standstill.h"
 #include "harness/director/stop_ipi_watch.h"
 #include "harness/director/time_allowance.h"
 #include "harness/director/timeline.h"
+#include "harness/director/trial_started.h"
 #include "harness/observer/dump_judge.h"
 #include "harness/observer/journal.h"
 #include "harness/observer/place_samples.h"
@@ -54,6 +55,7 @@ class Trial {
         ipis_(setup.machine, setup.scenario.stop_ipi),
         timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, setup.start_pages, journal_),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
+        gate_(setup.machine, setup.journal),
         saved_dump_(setup.folder),
         place_samples_(setup.machine, setup.kernel, journal_),
         frames_(agent::FrameDecoder::Start::kMidStream),
@@ -77,16 +79,11 @@ class Trial {
   void on_first_kernels_message(const agent::v1::Message& message);
   void on_capture_entered();
   void on_reset(std::string_view how);
-  // What was seen of it, to be put behind "the machine was reset".
-  [[nodiscard]] std::string cause_of_reset();
-  // Also to be put behind a sentence; empty if nothing is known.
-  [[nodiscard]] std::string why_not_dumped() const;
   Result<> on_deadline();
   Result<> on_limit(Clock::time_point now);
   Result<> on_jump();
   Result<> check_capture_image();
   Result<> quiet_first_agent();
-  Result<> override_gate(const hypervisor::BreakpointHit& hit, hypervisor::Registers registers);
   Result<> watch_ipis_if_wanted();
   Result<> resume();
   Result<> stop();
@@ -97,8 +94,6 @@ class Trial {
   void decide_with_places(Outcome outcome, std::string detail);
   Result<> settle();
   void take_places();
-  // To be put behind a sentence; empty if nobody is.
-  std::string who_is_in_an_nmi();
 
   const TrialSetup& setup_;
   Machine& machine_;
@@ -106,6 +101,7 @@ class Trial {
   StopIpiWatch ipis_;
   Timeline timeline_;
   StageObserver observer_;
+  OpenGate gate_;
   DumpJudge judge_;
   SavedDump saved_dump_;
   std::optional<agent::v1::DumpSaved> dump_saved_;
@@ -114,37 +110,12 @@ class Trial {
   std::deque<agent::v1::Message> inbox_;
   Heartbeats heartbeats_;
   CaptureConsole capture_console_;
-  std::optional<hypervisor::BreakpointId> gate_;
   bool running_ = false;
   bool decided_ = false;
   std::optional<std::pair<Outcome, std::string>> unsettled_;
   Clock::time_point last_heard_;
   TimeAllowance time_;
 };
-
-// What is known before the machine runs.
-v1::Event started(const TrialSetup& setup) {
-  using google::protobuf::util::TimeUtil;
-  const Scenario& scenario = setup.scenario;
-  v1::Event event;
-  auto& trial = *event.mutable_trial_started();
-  *trial.mutable_run() = setup.journal.run();
-  for (const Step& step : scenario.timeline) {
-    auto& entry = *trial.mutable_run()->add_steps();
-    entry.set_number(step.number);
-    entry.set_text(step.text);
-    entry.set_cpu(static_cast<std::int32_t>(index(step.cpu)));
-  }
-  trial.set_summary(scenario.summary);
-  for (const auto& ref : scenario.refs) trial.add_refs(ref);
-  trial.set_vcpus(setup.machine.vcpus());
-  trial.set_memory_bytes(scenario.machine.memory_bytes);
-  trial.set_crashkernel_bytes(scenario.machine.crashkernel_bytes);
-  for (const auto& workload : scenario.workload) trial.add_workload(workload);
-  trial.set_kernel_cmdline(scenario.kernel_cmdline);
-  *trial.mutable_timeout() = TimeUtil::NanosecondsToDuration(scenario.timeout.count());
-  return event;
-}
 
 void Trial::decide(Outcome outcome, std::string detail) {
   if (decided_) return;
@@ -162,15 +133,6 @@ void Trial::take_places() {
   journal_.add(std::move(event));
 }
 
-std::string Trial::who_is_in_an_nmi() {
-  std::string text;
-  for (const auto& place : journal_.run().places()) {
-    if (!place.nmis_blocked()) continue;
-    text += fmt::format("; CPU {} is in an NMI handler, so that further NMIs are blocked", place.cpu());
-  }
-  return text;
-}
-
 void Trial::decide_with_places(Outcome outcome, std::string detail) {
   if (!unsettled_) unsettled_.emplace(outcome, std::move(detail));
 }
@@ -181,7 +143,7 @@ Result<> Trial::settle() {
   if (decided_) return {};  // What came while it was being stopped has decided otherwise.
   take_places();
   const bool stands_still = unsettled_->first == Outcome::kHung || unsettled_->first == Outcome::kCaptureFailed;
-  decide(unsettled_->first, unsettled_->second + (stands_still ? who_is_in_an_nmi() : ""));
+  decide(unsettled_->first, unsettled_->second + (stands_still ? who_is_in_an_nmi(journal_.run()) : ""));
   return {};
 }
 
@@ -213,14 +175,14 @@ Result<> Trial::watch_ipis_if_wanted() {
 }
 
 Result<> Trial::run() {
-  journal_.add(started(setup_));
+  journal_.add(trial_started(setup_));
   // Before the trial began, but of its story.
   journal_.stage("booted", std::nullopt,
                  fmt::format("this machine took {:.1f} s to boot to the armed state",
                              std::chrono::duration<double>(setup_.boot_time).count()));
   journal_.stage("armed", std::nullopt, "restored from the snapshot of an armed machine");
   TRY(observer_.arm());
-  if (setup_.plan.gate) gate_ = TRY(machine_.add_breakpoint(setup_.kernel.running(*setup_.plan.gate), {}));
+  if (setup_.plan.gate) TRY(gate_.arm(setup_.kernel.running(*setup_.plan.gate)));
   TRY(timeline_.begin());
   while (!decided_) {
     if (!running_) {
@@ -242,7 +204,7 @@ Result<> Trial::clean_up() {
   TRY(stop());
   TRY(timeline_.disarm());
   TRY(observer_.disarm());
-  if (gate_) TRY(machine_.remove_breakpoint(*gate_));
+  TRY(gate_.disarm());
   TRY(ipis_.end());
   for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) machine_.set_held(VcpuId{cpu}, false);
   return {};
@@ -276,7 +238,7 @@ Result<> Trial::on_breakpoint(const hypervisor::BreakpointHit& hit) {
   }
   last_heard_ = Clock::now();
   if (setup_.sample_places) place_samples_.take();
-  if (hit.id == gate_) return override_gate(hit, registers);
+  if (gate_.owns(hit.id)) return gate_.let_pass(hit.vcpu, registers);
   if (!observer_.crashing()) observer_.remember(hit.vcpu, registers, "a step of the timeline");
   if (!TRY(timeline_.on_breakpoint(hit, registers))) {
     const bool reset_had_begun = observer_.reset_begun();
@@ -285,18 +247,6 @@ Result<> Trial::on_breakpoint(const hypervisor::BreakpointHit& hit) {
   }
   if (observer_.jumped() && !capture_console_.watching()) return on_jump();
   return {};
-}
-
-// The CPU that lost the compare-and-exchange on panic_cpu goes on as if it had won: the zero flag is what the exchange
-// says, EAX what it found there, and PANIC_CPU_INVALID is -1 (kernel/panic.c).
-Result<> Trial::override_gate(const hypervisor::BreakpointHit& hit, hypervisor::Registers registers) {
-  const bool won = holds(kernels::PointCondition::kZeroFlagSet, registers);
-  const bool owner_already = static_cast<std::uint32_t>(registers.rax) == index(hit.vcpu);  // From nmi_panic().
-  if (won || owner_already) return {};
-  registers.rflags |= hypervisor::kRflagsZf;
-  registers.rax = 0xffffffffU;
-  journal_.stage("gate-overridden", hit.vcpu, "unfix: panic-gate");
-  return machine_.set_registers(hit.vcpu, registers);
 }
 
 Result<> Trial::on_jump() {
@@ -310,8 +260,7 @@ Result<> Trial::on_jump() {
   // From here on other code runs at other addresses: every breakpoint would be a trap for the innocent.
   TRY(timeline_.disarm());
   TRY(observer_.disarm());
-  if (gate_) TRY(machine_.remove_breakpoint(*gate_));
-  gate_.reset();
+  TRY(gate_.disarm());
   TRY(check_capture_image());
   TRY(ipis_.end());
   TRY(quiet_first_agent());
@@ -468,30 +417,10 @@ void Trial::on_capture_entered() {
   setup_.image_check.passed();
 }
 
-std::string Trial::why_not_dumped() const {
-  if (!observer_.skipped().empty()) return fmt::format("; the dump was skipped: {}", observer_.skipped());
-  return observer_.crashing() ? "" : "; no panic was seen";
-}
-
-std::string Trial::cause_of_reset() {
-  std::string cause = ": ";
-  if (const auto cpu = observer_.resetter()) {
-    cause += fmt::format("CPU {} began it", *cpu);
-    for (const auto& place : journal_.run().places()) {
-      if (place.cpu() != index(*cpu)) continue;
-      cause += fmt::format(" in {}", place.place());
-      if (place.backtrace_size() > 0) cause += fmt::format(", from {}", place.backtrace(0));
-    }
-  } else {
-    cause += "no CPU was seen to ask for it, as after a triple fault";
-  }
-  return cause + why_not_dumped();
-}
-
 void Trial::on_reset(std::string_view how) {
   journal_.stage("reset");
   if (!observer_.jumped()) {
-    decide(Outcome::kReset, fmt::format("{} without a dump{}", how, cause_of_reset()));
+    decide(Outcome::kReset, fmt::format("{} without a dump{}", how, cause_of_reset(observer_, journal_.run())));
   } else {
     decide(Outcome::kCaptureFailed,
            fmt::format("{} {}", how,
@@ -541,7 +470,7 @@ Result<> Trial::on_limit(Clock::time_point now) {
     return {};
   }
   decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}",
-                                                 in_seconds(now - journal_.start()), why_not_dumped()));
+                                                 in_seconds(now - journal_.start()), why_not_dumped(observer_)));
   return {};
 }
 
@@ -564,10 +493,11 @@ Result<> Trial::on_deadline() {
                               ? "has halted with interrupts off"
                               : "spins with interrupts off in a loop that nothing ends, or has halted";
   if (had_jumped) {
-    decide(Outcome::kCaptureFailed,
-           fmt::format("every CPU {} in the capture kernel{}{}", how, capture_console_.tail(), who_is_in_an_nmi()));
+    decide(Outcome::kCaptureFailed, fmt::format("every CPU {} in the capture kernel{}{}", how, capture_console_.tail(),
+                                                who_is_in_an_nmi(journal_.run())));
   } else {
-    decide(Outcome::kHung, fmt::format("every CPU that may run {}{}{}", how, why_not_dumped(), who_is_in_an_nmi()));
+    decide(Outcome::kHung, fmt::format("every CPU that may run {}{}{}", how, why_not_dumped(observer_),
+                                       who_is_in_an_nmi(journal_.run())));
   }
   return {};
 }

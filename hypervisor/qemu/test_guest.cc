@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/testing/temporary_directory.h"
+
 namespace panicroom::qemu {
 namespace {
 
@@ -37,28 +39,16 @@ std::map<std::string, std::uint64_t, std::less<>> read_symbols(const char* path)
 }
 
 // Removed at the program's end, after the connection in it.
-struct Scratch {
-  fs::path path;
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "prXXXXXX").native();
-    path = ::mkdtemp(name.data());
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-};
-
 const fs::path& scratch() {
-  static const Scratch scratch;
-  return scratch.path;
+  static const TemporaryDirectory kScratch;
+  return kScratch.path();
 }
 
 }  // namespace
 
 const fs::path& test_state_directory() {
-  static const fs::path path = scratch() / "state";
-  return path;
+  static const fs::path kPath = scratch() / "state";
+  return kPath;
 }
 
 std::string describe(const Event& event) {

@@ -1,4 +1,4 @@
-// For qemu_machine_test.cc: the guest in testdata/guest.S, started, commanded and looked at.
+// For the tests of QemuMachine: the guest in testdata/guest.S, started, commanded and looked at.
 #pragma once
 
 #include <map>

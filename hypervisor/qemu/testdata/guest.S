@@ -1,4 +1,4 @@
-# The guest of qemu_machine_test.cc: long mode on every vCPU, a loop that counts and obeys commands, and nothing else.
+# The guest of the tests of QemuMachine: long mode on every vCPU, a loop that counts and obeys commands, and nothing else.
 # Started as a multiboot kernel (Multiboot Specification 0.6.96, 3.1). RBX is the vCPU's number throughout.
     .set APIC, 0xffffffffff5fd000       # Where Linux maps its local APIC, see page tables below.
     .set FAULT_PAGE, 0xffffffffff5fe000 # Not mapped until the page fault handler maps it.

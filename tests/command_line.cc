@@ -26,19 +26,8 @@ std::filesystem::path catalogue() { return PANICROOM_SCENARIOS; }
 
 std::string program() { return PANICROOM_PROGRAM; }
 
-Scratch::Scratch() {
-  std::string pattern = (std::filesystem::path(testing::TempDir()) / "panicroom-test.XXXXXX").native();
-  if (::mkdtemp(pattern.data()) == nullptr) ADD_FAILURE() << "mkdtemp " << pattern;
-  path_ = pattern;
-}
-
-Scratch::~Scratch() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::filesystem::path Scratch::file(const std::string& name, std::string_view content) const {
-  const auto path = path_ / name;
+  const auto path = path() / name;
   const auto written = write_file(path, content);
   EXPECT_TRUE(written) << written.error().message();
   return path;

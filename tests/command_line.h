@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/subprocess.h"
+#include "base/testing/temporary_directory.h"
 #include "panicroom/v1/report.pb.h"
 
 namespace panicroom::tests {
@@ -20,18 +21,10 @@ std::string no_kernel();
 std::filesystem::path catalogue();
 
 // A new folder for the test, removed with everything in it at the end.
-class Scratch {
+class Scratch : public TemporaryDirectory {
  public:
-  Scratch();
-  ~Scratch();
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   // Writes a file into it.
   std::filesystem::path file(const std::string& name, std::string_view content) const;
-
- private:
-  std::filesystem::path path_;
 };
 
 struct CommandResult {

@@ -1,16 +1,12 @@
 // Feeds the frame decoder any stream, whole and cut into pieces: both ways must agree, memory must stay bounded, and
 // what is decoded must survive being encoded and decoded again.
-#include <cstdlib>
 
 #include "agent/protocol/config.h"
 #include "agent/protocol/frame.h"
+#include "base/testing/require.h"
 
 namespace panicroom::agent {
 namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 void fuzz(Bytes input) {
   if (input.empty()) return;

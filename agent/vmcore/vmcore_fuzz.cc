@@ -1,19 +1,15 @@
 // Judges any bytes as a vmcore. The first byte chooses: the bytes as the file, or as changes to a good synthetic one
 // (its headers are a wall that random bytes seldom climb).
 #include <cstdint>
-#include <cstdlib>
 #include <set>
 
 #include "agent/vmcore/judge.h"
 #include "agent/vmcore/synthetic_vmcore.h"
 #include "agent/vmcore/vmcoreinfo.h"
+#include "base/testing/require.h"
 
 namespace panicroom::vmcore {
 namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 constexpr std::size_t kMaxLogBytes = 4096;
 

@@ -3,10 +3,10 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
+#include "base/testing/temporary_directory.h"
 #include "harness/events/event_reader.h"
 
 namespace panicroom::harness {
@@ -86,13 +86,13 @@ TEST(EventReader, NoMoreIsReadThanWasAskedFor) {
 }
 
 TEST(EventReader, AFileIsReadAndItsAbsenceNamed) {
-  const auto path = std::filesystem::temp_directory_path() / fmt::format("panicroom-events-{}.jsonl", ::getpid());
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "events.jsonl";
   const auto absent = read_events(path);
   ASSERT_FALSE(absent);
   EXPECT_THAT(absent.error().message(), HasSubstr(path.native()));
   std::ofstream(path) << to_line(held(1)).value();
   const auto log = read_events(path);
-  std::filesystem::remove(path);
   ASSERT_TRUE(log) << log.error().message();
   EXPECT_EQ(log->events.size(), 1u);
 }

@@ -4,23 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "base/testing/require.h"
 #include "harness/events/console_lines.h"
 #include "harness/events/event_lines.h"
 #include "harness/events/event_reader.h"
 #include "harness/events/fold.h"
 #include "harness/report/json.h"
-
-namespace {
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace panicroom;  // NOLINT(google-build-using-namespace): a function of a fuzz target.

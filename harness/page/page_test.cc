@@ -4,10 +4,10 @@
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
+#include "base/testing/temporary_directory.h"
 #include "harness/events/event_lines.h"
 #include "harness/page/template.h"
 
@@ -20,9 +20,6 @@ using ::testing::Not;
 class PageTest : public testing::Test {
  protected:
   PageTest() { std::filesystem::create_directories(folder_ / "k/s/1"); }
-  ~PageTest() override { std::filesystem::remove_all(folder_); }
-  PageTest(const PageTest&) = delete;
-  PageTest& operator=(const PageTest&) = delete;
 
   v1::Run& add_run(const std::string& artifacts, v1::Verdict verdict = v1::VERDICT_FAIL) {
     auto& run = *report_.add_runs();
@@ -52,7 +49,8 @@ class PageTest : public testing::Test {
     return json.value_or("");
   }
 
-  std::filesystem::path folder_ = std::filesystem::temp_directory_path() / fmt::format("panicroom-page-{}", ::getpid());
+  TemporaryDirectory directory_;
+  const std::filesystem::path& folder_ = directory_.path();
   v1::Report report_;
 };
 

@@ -4,11 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <pugixml.hpp>
 #include <string>
 #include <string_view>
 
+#include "base/testing/require.h"
 #include "harness/report/compare.h"
 #include "harness/report/json.h"
 #include "harness/report/junit.h"
@@ -19,9 +19,7 @@
 
 namespace {
 
-void require(bool holds) {
-  if (!holds) std::abort();
-}
+using panicroom::require;
 
 bool is_clean(std::string_view text) {
   return panicroom::harness::escape_untrusted(text, panicroom::harness::Newlines::kKeep) == text;

@@ -1,20 +1,16 @@
 // Whatever the text: mistakes with a place in the file and printable messages, or scenarios that the director can rely
 // on.
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 #include <vector>
 
+#include "base/testing/require.h"
 #include "harness/scenario/parser.h"
 
 namespace {
 
 using namespace panicroom;           // NOLINT(google-build-using-namespace): this file is the fuzz target alone.
 using namespace panicroom::harness;  // NOLINT(google-build-using-namespace)
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void check(const Diagnostic& diagnostic, int lines) {
   require(diagnostic.line >= 0 && diagnostic.line <= lines + 1);

@@ -3,10 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <string>
+
+#include "base/testing/temporary_directory.h"
 
 namespace panicroom::harness {
 namespace {
@@ -298,13 +299,6 @@ TEST(Parser, AFaultyScenarioDoesNotHideTheOtherOne) {
 
 class LoadTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / fmt::format("panicroom-scenario-test-{}", ::getpid());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   fs::path write(const std::string& file, std::string_view text) const {
     fs::create_directories((folder_ / file).parent_path());
     std::ofstream(folder_ / file) << text;
@@ -317,7 +311,8 @@ class LoadTest : public ::testing::Test {
     return found;
   }
 
-  fs::path folder_;
+  TemporaryDirectory directory_;
+  const fs::path& folder_ = directory_.path();
 };
 
 TEST_F(LoadTest, AFolderWithAllBelowItSorted) {

@@ -2,9 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/testing/temporary_directory.h"
 #include "harness/events/event_reader.h"
 #include "harness/events/fold.h"
 
@@ -16,14 +16,13 @@ using ::testing::HasSubstr;
 
 class RecordingTest : public testing::Test {
  protected:
-  ~RecordingTest() override { std::filesystem::remove_all(folder_); }
   std::unique_ptr<Recording> create() {
     auto recording = Recording::create(folder_, run_, [this](std::string_view stage) { stages_.emplace_back(stage); });
     EXPECT_TRUE(recording) << recording.error().message();
     return *std::move(recording);
   }
-  std::filesystem::path folder_ =
-      std::filesystem::temp_directory_path() / fmt::format("panicroom-recording-{}", ::getpid());
+  TemporaryDirectory directory_;
+  const std::filesystem::path folder_ = directory_.path() / "run";
   v1::Run run_;
   std::vector<std::string> stages_;
 };

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdlib>
 
+#include "base/testing/temporary_directory.h"
 #include "hypervisor/qemu/qemu_machine.h"
 #include "hypervisor/qemu/state_directory.h"
 
@@ -45,8 +46,8 @@ std::size_t process_directories(const fs::path& state) {
 }
 
 TEST(Leftovers, OfAKilledProcessAreEndedAndThoseOfALivingOneAreNot) {
-  std::string name = (fs::temp_directory_path() / "prXXXXXX").native();
-  const fs::path scratch = ::mkdtemp(name.data());
+  const TemporaryDirectory temporary;
+  const auto& scratch = temporary.path();
   std::array<int, 2> pipe{};
   ASSERT_EQ(::pipe(pipe.data()), 0);
   const pid_t child = ::fork();
@@ -76,7 +77,6 @@ TEST(Leftovers, OfAKilledProcessAreEndedAndThoseOfALivingOneAreNot) {
   EXPECT_EQ(::poll(&entry, 1, 0), 1) << "QEMU still lives";
   EXPECT_TRUE(fs::exists(own->path()));
   EXPECT_EQ(process_directories(scratch / "s"), 1U);
-  fs::remove_all(scratch);
 }
 
 TEST(Leftovers, NothingIsLeftWhereNothingWas) {
@@ -86,8 +86,8 @@ TEST(Leftovers, NothingIsLeftWhereNothingWas) {
 }
 
 TEST(StateDirectory, IsPrivateAndGoesWithItsOwner) {
-  std::string name = (fs::temp_directory_path() / "prXXXXXX").native();
-  const fs::path scratch = ::mkdtemp(name.data());
+  const TemporaryDirectory temporary;
+  const auto& scratch = temporary.path();
   fs::path path;
   {
     const auto directory = StateDirectory::create(scratch / "s");
@@ -97,16 +97,14 @@ TEST(StateDirectory, IsPrivateAndGoesWithItsOwner) {
     EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_all);
   }
   EXPECT_FALSE(fs::exists(path));
-  fs::remove_all(scratch);
 }
 
 TEST(StateDirectory, APathTooLongForSocketsIsRefusedAtOnce) {
-  std::string name = (fs::temp_directory_path() / "prXXXXXX").native();
-  const fs::path scratch = ::mkdtemp(name.data());
+  const TemporaryDirectory temporary;
+  const auto& scratch = temporary.path();
   const auto directory = StateDirectory::create(scratch / std::string(60, 'x'));
   ASSERT_FALSE(directory);
   EXPECT_EQ(directory.error().kind(), ErrorKind::kInvalidInput);
-  fs::remove_all(scratch);
 }
 
 }  // namespace

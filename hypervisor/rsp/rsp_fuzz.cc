@@ -2,24 +2,17 @@
 // the decoder does not care how its input is cut, what is encoded decodes to itself, sizes stay within their bounds,
 // and a register layout never reaches beyond what it describes.
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/testing/require.h"
 #include "hypervisor/rsp/packet.h"
 #include "hypervisor/rsp/register_layout.h"
 #include "hypervisor/rsp/replies.h"
 
 namespace panicroom::rsp {
 namespace {
-
-void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
 
 struct Decoded {
   std::vector<PacketDecoder::Event> events;

@@ -1,6 +1,6 @@
 // Hostile kernel files and payloads in every compression: what unpacks must be ELF and within its limit.
-#include <cstdlib>
 
+#include "base/testing/require.h"
 #include "kernels/image/bzimage.h"
 #include "kernels/image/synthetic_kernel.h"
 #include "kernels/image/synthetic_patch.h"
@@ -11,10 +11,6 @@ using namespace panicroom;
 using namespace panicroom::kernels;
 
 constexpr std::size_t kLimit = std::size_t{1} << 20;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // A kernel in every compression, bare and as a bzImage.
 const std::vector<std::byte>& file_of(std::uint8_t choice) {

@@ -1,7 +1,7 @@
 // Hostile ELF files, as they come and as a damaged kernel: every view must lie within the file.
-#include <cstdlib>
 #include <functional>
 
+#include "base/testing/require.h"
 #include "kernels/image/elf_image.h"
 #include "kernels/image/synthetic_kernel.h"
 #include "kernels/image/synthetic_patch.h"
@@ -10,10 +10,6 @@ namespace {
 
 using namespace panicroom;
 using namespace panicroom::kernels;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 bool within(Bytes part, Bytes whole) {
   return part.empty() || (!std::less<>()(part.data(), whole.data()) &&

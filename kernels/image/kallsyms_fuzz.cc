@@ -1,6 +1,6 @@
 // Damaged kallsyms tables in every layout: what decodes must be a sound symbol table.
-#include <cstdlib>
 
+#include "base/testing/require.h"
 #include "kernels/image/kallsyms.h"
 #include "kernels/image/synthetic_kernel.h"
 #include "kernels/image/synthetic_patch.h"
@@ -9,10 +9,6 @@ namespace {
 
 using namespace panicroom;
 using namespace panicroom::kernels;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 const std::vector<std::byte>& kernel_of(std::uint8_t choice) {
   static const auto kKernels = [] {

@@ -1,8 +1,8 @@
 // A hostile guest's memory, asked for its slide: what is found is one that KASLR can give, with the banner in its
 // place.
-#include <cstdlib>
 #include <cstring>
 
+#include "base/testing/require.h"
 #include "kernels/image/kaslr.h"
 #include "kernels/image/synthetic_kernel.h"
 
@@ -10,10 +10,6 @@ namespace {
 
 using namespace panicroom;
 using namespace panicroom::kernels;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 const KernelImage& image() {
   static const KernelImage kImage =

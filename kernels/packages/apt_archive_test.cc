@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/temporary_directory.h"
+
 namespace panicroom::kernels {
 namespace {
 
@@ -70,26 +72,24 @@ TEST(AptArchiveTest, WithoutListsTheCacheHasNothing) {
 
 // A mirror that is a folder without an archive in it: apt itself says that there is nothing.
 TEST(AptArchiveTest, AMirrorWithoutTheSuiteIsSaidSo) {
-  const auto folder = std::filesystem::temp_directory_path() / "panicroom-apt-absent";
-  std::filesystem::remove_all(folder);
+  const TemporaryDirectory directory;
+  const auto& folder = directory.path();
   std::filesystem::create_directories(folder / "mirror");
   AptArchive archive(folder / "state", AptMirrors{{"file:" + (folder / "mirror").native()}, {}});
   const auto found = archive.find("nosuchsuite-backports", "linux-image-amd64", Lists::kFresh, nullptr);
   ASSERT_FALSE(found);
   EXPECT_THAT(found.error().message(), HasSubstr("no suite 'nosuchsuite-backports'"));
-  std::filesystem::remove_all(folder);
 }
 
 // Nobody listens on the discard port of the loopback device: the network as it is on a train.
 TEST(AptArchiveTest, AMirrorThatDoesNotAnswerIsTheHostsFault) {
-  const auto folder = std::filesystem::temp_directory_path() / "panicroom-apt-offline";
-  std::filesystem::remove_all(folder);
-  AptArchive archive(folder, AptMirrors{{"http://127.0.0.1:9/debian"}, {"http://127.0.0.1:9/debian-security"}});
+  const TemporaryDirectory directory;
+  AptArchive archive(directory.path(),
+                     AptMirrors{{"http://127.0.0.1:9/debian"}, {"http://127.0.0.1:9/debian-security"}});
   const auto found = archive.find("sid", "linux-image-amd64", Lists::kFresh, nullptr);
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().kind(), ErrorKind::kHost);
   EXPECT_THAT(found.error().message(), HasSubstr("cannot update the package lists of sid"));
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -4,11 +4,11 @@
 // both.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/testing/require.h"
 #include "kernels/packages/package_reader.h"
 #include "kernels/packages/synthetic_package.h"
 
@@ -16,10 +16,6 @@ namespace panicroom::kernels {
 namespace {
 
 constexpr std::uint64_t kMaxBytes = 1 << 20;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 class Checker : public PackageVisitor {
  public:

@@ -1,8 +1,8 @@
 // Arbitrary bytes as code: decoding stays within them, and whatever a pattern finds is there.
 #include <algorithm>
-#include <cstdlib>
 #include <string>
 
+#include "base/testing/require.h"
 #include "kernels/points/code_patterns.h"
 
 namespace {
@@ -11,10 +11,6 @@ using namespace panicroom;
 using namespace panicroom::kernels;
 
 constexpr LinkAddress kBase{0xffffffff81000000};
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 bool starts_instruction(Code code, LinkAddress at) {
   return std::ranges::any_of(code, [&](const Instruction& i) { return i.at == at; });

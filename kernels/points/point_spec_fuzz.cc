@@ -1,11 +1,13 @@
 // Whatever the text: an error with a message, or a point that can be written down again and means the same.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
+#include "base/testing/require.h"
 #include "kernels/points/point_spec.h"
 
 namespace {
+
+using panicroom::require;
 
 using namespace panicroom::kernels;  // NOLINT(google-build-using-namespace): this file is the fuzz target alone.
 
@@ -18,10 +20,6 @@ std::string written(const ReturnPoint& p) { return p.symbol + "/return"; }
 std::string written(const NamedPoint& p) { return p.name; }
 std::string written(const PointSpec& spec) {
   return std::visit([](const auto& point) { return written(point); }, spec.what);
-}
-
-void require(bool condition) {
-  if (!condition) std::abort();
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 // Kernels whose functions are the input's bytes: whatever is found lies in the kernel's text, one place where one is
 // meant, and what is not found says why.
 #include <algorithm>
-#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/testing/require.h"
 #include "kernels/points/kernel_builder.h"
 #include "kernels/points/kernel_code.h"
 #include "kernels/points/resolver.h"
@@ -14,10 +14,6 @@ namespace {
 
 using namespace panicroom;
 using namespace panicroom::kernels;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
 
 void require_in_text(const KernelImage& kernel, LinkAddress at) {
   const auto text = lasting_text(kernel);

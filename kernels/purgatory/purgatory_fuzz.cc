@@ -23,8 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const panicroom::Bytes input(reinterpret_cast<const std::byte*>(data), size);
   check(input);
   if (size < 2) return 0;
-  static const auto sound = panicroom::kernels::build_purgatory();
-  auto mutated = sound;
+  static const auto kSound = panicroom::kernels::build_purgatory();
+  auto mutated = kSound;
   const auto at = (std::size_t{data[0]} << 8 | data[1]) % mutated.size();
   const auto length = std::min(size - 2, mutated.size() - at);
   std::copy_n(input.begin() + 2, length, mutated.begin() + static_cast<std::ptrdiff_t>(at));

@@ -76,7 +76,7 @@ Result<std::size_t> kill_qemu_of(const fs::path& directory) {
   for (int round = 0; round < 10; ++round) {
     std::size_t found = 0;
     for (const auto& entry : fs::directory_iterator("/proc", error)) {
-      const auto& name = entry.path().filename().native();
+      const std::string name = entry.path().filename().native();
       pid_t pid = 0;
       const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
       if (parsed.ec != std::errc() || parsed.ptr != name.data() + name.size() || !is_qemu_of(pid, prefix)) continue;

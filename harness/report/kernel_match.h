@@ -17,6 +17,7 @@ struct KernelIdentity {
   std::string capture;    // The capture kernel's release; empty if the kernel captured its own dump.
   std::string engine;
 
+  // NOLINTNEXTLINE(modernize-use-nullptr): it is none.
   friend auto operator<=>(const KernelIdentity&, const KernelIdentity&) = default;
 };
 

@@ -15,7 +15,7 @@ namespace panicroom::harness {
 struct Position {
   int line = 0;
   int column = 0;
-  friend auto operator<=>(const Position&, const Position&) = default;
+  friend auto operator<=>(const Position&, const Position&) = default;  // NOLINT(modernize-use-nullptr): it is none.
 };
 
 struct Diagnostic {

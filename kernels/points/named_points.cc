@@ -1,6 +1,7 @@
 // The methods of the table in named_points.h.
 #include "kernels/points/named_points.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -131,6 +132,21 @@ Result<Found> entry_behind(const KernelImage& kernel, const Way& way) {
   return found;
 }
 
+// The functions of one source file stand together.
+Result<Found> entry_beside(const KernelImage& kernel, const Way& way) {
+  constexpr std::uint64_t kBeside = 4096;
+  Found found;
+  found.how = fmt::format("first instruction of the {} that stands beside {}()", names_of(way), way.target);
+  found.why_not = fmt::format("no {} stands beside a {}()", names_of(way), way.target);
+  const auto anchor = TRY(find_function(kernel, way.target));
+  if (!anchor) return found;
+  for (const Symbol& symbol : kernel.symbols().find(way.functions[0])) {
+    const auto [low, high] = std::minmax(symbol.address.value, anchor->address.value);
+    if (symbol.text && high - low < kBeside) found.places.push_back(symbol.address);
+  }
+  return found;
+}
+
 Result<Found> jump_out_of_the_kernel(const KernelImage& kernel, const Way& way) {
   const Addresses thunks = addresses_with_prefix(kernel, "__x86_indirect_thunk_");
   return by_pattern(
@@ -144,6 +160,8 @@ Result<Found> find(const KernelImage& kernel, const Way& way) {
       return entry(kernel, way);
     case Method::kEntryBehind:
       return entry_behind(kernel, way);
+    case Method::kEntryBeside:
+      return entry_beside(kernel, way);
     case Method::kAfterExchange:
       return after_exchange_on(kernel, way);
     case Method::kAfterCall:

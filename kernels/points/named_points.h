@@ -25,6 +25,7 @@ enum class Method {
   kNone,
   kEntry,               // The first instruction of each of `functions` that the kernel has.
   kEntryBehind,         // The first instruction of `target`, if `functions` call it.
+  kEntryBeside,         // Of the functions of one name, the first instruction of the one that stands beside `target`.
   kAfterExchange,       // Behind the one `lock cmpxchg` of the variable `target` in any of `functions`.
   kAfterCall,           // Behind the call of `target` in `functions`.
   kAfterMutexTrylock,   // Behind the call mutex_trylock(&target) in `functions`.
@@ -115,6 +116,11 @@ inline constexpr auto kNamedPoints = std::to_array<NamedPointEntry>({
      "and "
      "what follows is no longer this kernel.",
      {{{Method::kCall, {"machine_kexec"}, "relocate_kernel"}, {Method::kJumpOutOfTheKernel, {"machine_kexec"}}}}},
+    {"8250/write",
+     "A CPU is about to write a register of an 8250 UART: each letter on a serial console is such a write, and a line "
+     "of "
+     "the console has some others before and behind its letters. early_printk has a function of the same name.",
+     {{{Method::kEntryBeside, {"io_serial_out"}, "mem_serial_out"}}}},
     {"reset",
      "A CPU begins to reset the machine: native_machine_emergency_restart(), where panic's timeout and reboot(2) both "
      "end.",

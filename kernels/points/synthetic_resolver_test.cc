@@ -161,6 +161,20 @@ TEST(SyntheticKernel, RenamedAndSplitFunctions) {
   EXPECT_THAT(refusal(kernel, "caller/call:nobody"), HasSubstr("no function nobody"));
 }
 
+TEST(SyntheticKernel, OfTwoFunctionsOfANameTheOneBesideItsNeighbour) {
+  KernelBuilder b;
+  b.function("io_serial_out", "\xc3");
+  EXPECT_THAT(refusal(b.build(), "8250/write"), HasSubstr("no io_serial_out() stands beside a mem_serial_out()"));
+  b.symbol(KernelBuilder::kText + 0x2000, 't', "mem_serial_out");
+  EXPECT_THAT(refusal(b.build(), "8250/write"), HasSubstr("no io_serial_out() stands beside a mem_serial_out()"));
+  b.symbol(KernelBuilder::kText + 0x2040, 't', "io_serial_out");
+  const auto point = find(b.build(), "8250/write");
+  ASSERT_TRUE(point) << point.error().message();
+  EXPECT_THAT(point->at, ElementsAre(KernelBuilder::kText + 0x2040));
+  b.symbol(KernelBuilder::kText + 0x1f00, 't', "io_serial_out");
+  EXPECT_THAT(refusal(b.build(), "8250/write"), HasSubstr("ambiguous"));
+}
+
 TEST(SyntheticKernel, AmbiguousNames) {
   KernelBuilder b;
   b.function("twice", "\xc3").function("twice", "\xc3");

@@ -9,6 +9,7 @@
 #include "harness/director/agent_log.h"
 #include "harness/director/capture_console.h"
 #include "harness/director/explanations.h"
+#include "harness/director/first_console.h"
 #include "harness/director/heartbeats.h"
 #include "harness/director/lent_memory.h"
 #include "harness/director/open_gate.h"
@@ -19,6 +20,7 @@
 #include "harness/director/trial_started.h"
 #include "harness/observer/dump_judge.h"
 #include "harness/observer/journal.h"
+#include "harness/observer/log_check.h"
 #include "harness/observer/place_samples.h"
 #include "harness/observer/places.h"
 #include "harness/observer/stage_observer.h"
@@ -90,6 +92,7 @@ class Trial {
   [[nodiscard]] bool something_is_to_come() const;
   [[nodiscard]] Clock::time_point next_deadline() const;
   void decide(Outcome outcome, std::string detail = {});
+  void tell_panic_message();
   // Decided as soon as the machine has been stopped and it is known where every CPU is.
   void decide_with_places(Outcome outcome, std::string detail);
   Result<> settle();
@@ -109,6 +112,7 @@ class Trial {
   agent::FrameDecoder frames_;
   std::deque<agent::v1::Message> inbox_;
   Heartbeats heartbeats_;
+  FirstConsole first_console_;
   CaptureConsole capture_console_;
   bool running_ = false;
   bool decided_ = false;
@@ -120,7 +124,23 @@ class Trial {
 void Trial::decide(Outcome outcome, std::string detail) {
   if (decided_) return;
   decided_ = true;
+  tell_panic_message();
   journal_.outcome(to_proto(outcome), std::move(detail));
+}
+
+void Trial::tell_panic_message() {
+  const auto message = observer_.message();
+  if (!message) return;
+  std::vector<PanicMessage> others;
+  for (const auto& [cpu, said] : observer_.messages()) {
+    if (said.text != message->text) others.push_back(said);
+  }
+  v1::Event event;
+  auto& told = *event.mutable_panic_message();
+  told.set_text(message->text);
+  told.set_console(to_proto(message_state(first_console_.text(), *message, others)));
+  if (judge_.finished()) told.set_log(to_proto(message_state(judge_.dead_log(), *message, others)));
+  journal_.add(std::move(event));
 }
 
 void Trial::take_places() {
@@ -314,6 +334,7 @@ Result<> Trial::on_output(const hypervisor::Output& output) {
   if (output.stream == hypervisor::Stream::kConsole) {
     setup_.sinks.console(output.bytes);
     journal_.console(output.bytes);
+    if (!capture_console_.entered()) first_console_.feed(output.bytes);
     capture_console_.feed(output.bytes);
     if (decided_) return {};
     if (capture_console_.entered()) on_capture_entered();

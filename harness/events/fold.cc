@@ -115,6 +115,9 @@ void apply(const Event& event, v1::Run& run) {
     case Event::kDumpJudged:
       *run.mutable_dump() = event.dump_judged().dump();
       break;
+    case Event::kPanicMessage:
+      *run.mutable_panic_message() = event.panic_message();
+      break;
     case Event::kOutcome:
       run.set_outcome(event.outcome().outcome());
       run.set_detail(event.outcome().detail());

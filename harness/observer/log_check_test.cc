@@ -33,6 +33,40 @@ TEST(CrashInLog, AMessageWithoutAPanicBeforeItIsNone) {
   EXPECT_EQ(find_crash_in_log("[    3.22] Kernel panic - not syncing:\n", kSecond), std::nullopt);
 }
 
+TEST(MessageState, IsWholeOnlyInALineOfItsOwn) {
+  const auto state = [](std::string_view text) { return message_state(text, kSecond); };
+  EXPECT_EQ(state("[    1.0] a\n[    1.0] Kernel panic - not syncing: second\n[    1.0] b\n"), MessageState::kWhole);
+  EXPECT_EQ(state("[    1.0] Kernel panic - not syncing: second\r\n"), MessageState::kWhole);
+  EXPECT_EQ(state("Kernel panic - not syncing: second"), MessageState::kWhole);
+  EXPECT_EQ(state("[    1.0] Kernel panic - not syncing: sec[    1.0] a\nond\n"), MessageState::kGarbled);
+  EXPECT_EQ(state("[    1.0] a half[    1.0] Kernel panic - not syncing: second\n"), MessageState::kGarbled);
+  EXPECT_EQ(state("[    1.0] Kernel panic - not syncing: first\n"), MessageState::kGarbled);
+  EXPECT_EQ(state("[    1.0] all is well, this second\n"), MessageState::kAbsent);
+  EXPECT_EQ(state(""), MessageState::kAbsent);
+}
+
+TEST(MessageState, MayBeARecordOfItsOwnBehindTheBanner) {
+  const auto state = [](std::string_view text) { return message_state(text, kSecond); };
+  EXPECT_EQ(state("[ 1.0] Kernel panic - not syncing:\r\n[ 1.0] other\r\n[ 1.0] second\r\n"), MessageState::kWhole);
+  EXPECT_EQ(state("[ 1.0] Kernel panic - not syncing:\n[ 1.0] sec"), MessageState::kGarbled);
+}
+
+TEST(MessageState, AnotherCpusWholeMessageIsNothingOfIt) {
+  const std::vector<PanicMessage> others = {{.text = "first", .whole = true}};
+  const auto state = [&](std::string_view text) { return message_state(text, kSecond, others); };
+  EXPECT_EQ(state("[ 1.0] Kernel panic - not syncing: first\n"), MessageState::kAbsent);
+  EXPECT_EQ(state("[ 1.0] Kernel panic - not syncing: fir"), MessageState::kGarbled);
+  EXPECT_EQ(state("[ 1.0] Kernel panic - not syncing: first\n[ 1.0] Kernel panic - not syncing: second\n"),
+            MessageState::kWhole);
+}
+
+TEST(MessageState, OfWhichOnlyTheBeginningIsKnown) {
+  const PanicMessage begun{.text = "Fatal exception in ", .whole = false};
+  EXPECT_EQ(message_state("[ 1.0] Kernel panic - not syncing: Fatal exception in interrupt\n", begun),
+            MessageState::kWhole);
+  EXPECT_EQ(message_state("[ 1.0] Kernel panic - not syncing: Fatal [ 1.0] x\n", begun), MessageState::kGarbled);
+}
+
 TEST(PanicsInLog, AreWhatTheLogSays) {
   EXPECT_EQ(panics_in_log("[ 1.0] Kernel panic - not syncing: a\n[ 2.0] Kernel panic - not syncing: b\n"),
             "\"a\", \"b\"");
@@ -49,6 +83,19 @@ TEST(PanicCpuInLog, IsTheOneNamedBehindThePanic) {
   EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing: CPU: x\nCPU: 1 PID"), 1);
   EXPECT_EQ(panic_cpu_in_log("Kernel panic - not syncing\nCPU: 99999999999999999999 "), -1);
   EXPECT_EQ(panic_cpu_in_log(""), -1);
+}
+
+// printk of 6.1 with another CPU's oops in the midst of a panic: whose "CPU:" that is cannot be told.
+TEST(CpuNamedBehind, APanicIsNotThatOfAnOopsBehindIt) {
+  const std::string panic = "Kernel panic - not syncing: x\n";
+  const std::string oops = "BUG: kernel NULL pointer dereference\nOops: 0010 [#1]\nCPU: 1 PID: 77\n";
+  const std::string warning = "WARNING: CPU: 2 PID: 7 at kernel/x.c:1 x+0x1/0x2\nCPU: 2 PID: 7\n";
+  EXPECT_EQ(cpu_named_behind(panic + oops, 0), -1);
+  EXPECT_EQ(cpu_named_behind(panic + warning, 0), -1);
+  EXPECT_EQ(cpu_named_behind(panic + "CPU: 0 PID: 99\n" + oops, 0), 0);
+  EXPECT_EQ(cpu_named_behind(oops, 0), 1);
+  EXPECT_EQ(cpu_named_behind("Kernel panic", 0), -1);
+  EXPECT_EQ(cpu_named_behind("Kernel panic", 99), -1);
 }
 
 TEST(PanicCpuInLog, IsNotTheOneThatGotNoTime) {

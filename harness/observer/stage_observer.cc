@@ -228,6 +228,15 @@ void StageObserver::record_message(VcpuId vcpu, const Registers& registers) {
   messages_[vcpu] = {text, whole};
 }
 
+std::optional<PanicMessage> StageObserver::message() const {
+  if (jumped_) return truth_.message;
+  for (const auto& cpu : {resetter_, elected_}) {
+    if (!cpu) continue;
+    if (const auto said = messages_.find(*cpu); said != messages_.end()) return said->second;
+  }
+  return std::nullopt;
+}
+
 Result<> StageObserver::record_memory(const MemoryPlan& plan) {
   if (const auto said = messages_.find(truth_.owner.value_or(VcpuId{0})); said != messages_.end()) {
     truth_.message = said->second;
@@ -253,6 +262,7 @@ Result<bool> StageObserver::on_breakpoint(const BreakpointHit& hit, const Regist
       break;
     case StageKind::kOwnerElected:
       crashing_ = true;
+      elected_ = hit.vcpu;
       break;
     case StageKind::kCrashKexec:
       crashing_ = true;

@@ -44,6 +44,10 @@ class StageObserver {
   // Why no dump was begun, where that could be seen: "CPU 0 found the kexec lock taken in __crash_kexec(), which gives
   // up silently"; or empty.
   [[nodiscard]] const std::string& skipped() const { return skipped_; }
+  // What the CPU that went on in panic() had to say: the one that jumped or began the reset, or the last to be elected.
+  [[nodiscard]] std::optional<PanicMessage> message() const;
+  // What each CPU that entered panic() had to say.
+  [[nodiscard]] const std::map<VcpuId, PanicMessage>& messages() const { return messages_; }
   // Who has begun the reset, if anybody was seen to.
   [[nodiscard]] std::optional<VcpuId> resetter() const { return resetter_; }
 
@@ -69,6 +73,7 @@ class StageObserver {
   std::map<VcpuId, hypervisor::Registers> interrupted_;  // By the last NMI that did not interrupt another.
   std::map<VcpuId, PanicMessage> messages_;
   std::string skipped_;
+  std::optional<VcpuId> elected_;  // By the gate of panic(), the last one.
   std::optional<VcpuId> resetter_;
   bool crashing_ = false;
   bool jumped_ = false;

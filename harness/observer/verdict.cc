@@ -59,7 +59,10 @@ bool is_in(std::string_view place, std::string_view function) {
 
 std::vector<std::string> where_differences(const Expectation& expected, const v1::Run& run) {
   std::vector<std::string> result;
-  for (const auto& [cpu, function] : expected.where) {
+  for (const auto& entry : expected.where) {
+    // No structured binding: Clang 14 lets no lambda capture one.
+    const std::uint32_t cpu = entry.first;
+    const std::string& function = entry.second;
     const auto place = std::ranges::find(run.places(), cpu, &v1::CpuPlace::cpu);
     if (place == run.places().end()) {
       result.push_back(fmt::format("it is not known where CPU {} is, which was to be in {}", cpu, function));
@@ -77,7 +80,41 @@ std::vector<std::string> where_differences(const Expectation& expected, const v1
   return result;
 }
 
+MessageState from_proto(v1::PanicMessage::State state) {
+  return state == v1::PanicMessage::STATE_WHOLE     ? MessageState::kWhole
+         : state == v1::PanicMessage::STATE_GARBLED ? MessageState::kGarbled
+                                                    : MessageState::kAbsent;
+}
+
+std::vector<std::string> message_differences(const MessageExpectation& expected, const v1::Run& run) {
+  std::vector<std::string> result;
+  const auto compare = [&](std::string_view where, std::optional<MessageState> wanted, v1::PanicMessage::State state) {
+    if (!wanted) return;
+    if (state == v1::PanicMessage::STATE_UNSPECIFIED) {
+      result.push_back(fmt::format("nobody was seen to call panic(): there is no message {}", where));
+    } else if (from_proto(state) != *wanted) {
+      result.push_back(fmt::format("the panic's message \"{}\" is {} {}, not {}", run.panic_message().text(),
+                                   name(from_proto(state)), where, name(*wanted)));
+    }
+  };
+  compare("on the console", expected.console, run.panic_message().console());
+  compare("in the log", expected.log, run.panic_message().log());
+  return result;
+}
+
 }  // namespace
+
+v1::PanicMessage::State to_proto(MessageState state) {
+  switch (state) {
+    case MessageState::kWhole:
+      return v1::PanicMessage::STATE_WHOLE;
+    case MessageState::kGarbled:
+      return v1::PanicMessage::STATE_GARBLED;
+    case MessageState::kAbsent:
+      return v1::PanicMessage::STATE_ABSENT;
+  }
+  return v1::PanicMessage::STATE_UNSPECIFIED;
+}
 
 v1::Outcome to_proto(Outcome outcome) {
   switch (outcome) {
@@ -119,6 +156,7 @@ void decide_verdict(const Expectation& expectation, v1::Run& run) {
   if (run.outcome() == run.expected_outcome()) {
     // The right outcome for another reason is not what the scenario is about.
     std::ranges::move(where_differences(expectation, run), std::back_inserter(wrong));
+    std::ranges::move(message_differences(expectation.panic_message, run), std::back_inserter(wrong));
     if (expectation.because && run.detail().find(*expectation.because) == std::string::npos) {
       wrong.push_back(fmt::format("the outcome is {} as expected, but not because of \"{}\": {}", word(run.outcome()),
                                   *expectation.because, run.detail()));

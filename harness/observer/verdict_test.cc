@@ -109,6 +109,27 @@ TEST(Verdict, TheRightOutcomeForAnotherReasonFails) {
   EXPECT_THAT(run.detail(), HasSubstr("CPU 1 began it"));
 }
 
+TEST(Verdict, ThePanicsMessageIsWhatIsExpected) {
+  auto run = run_with(v1::OUTCOME_DUMPED);
+  const auto verdict = [&](MessageExpectation message) {
+    auto judged = run;
+    decide_verdict({.outcome = Outcome::kDumped, .panic_message = message}, judged);
+    return judged;
+  };
+  const MessageExpectation both = {.console = MessageState::kGarbled, .log = MessageState::kWhole};
+  EXPECT_THAT(verdict(both).detail(), HasSubstr("nobody was seen to call panic()"));
+  EXPECT_EQ(verdict({}).verdict(), v1::VERDICT_PASS);
+
+  run.mutable_panic_message()->set_text("first");
+  run.mutable_panic_message()->set_console(v1::PanicMessage::STATE_GARBLED);
+  run.mutable_panic_message()->set_log(v1::PanicMessage::STATE_WHOLE);
+  EXPECT_EQ(verdict(both).verdict(), v1::VERDICT_PASS);
+  const auto failed = verdict({.console = MessageState::kWhole, .log = MessageState::kAbsent});
+  EXPECT_EQ(failed.verdict(), v1::VERDICT_FAIL);
+  EXPECT_THAT(failed.detail(), HasSubstr("\"first\" is garbled on the console, not whole"));
+  EXPECT_THAT(failed.detail(), HasSubstr("is whole in the log, not absent"));
+}
+
 TEST(Verdict, AFaultOfTheHarnessIsNeverTheGuests) {
   auto run = run_with(v1::OUTCOME_DUMPED);
   set_undecided(host_error("QEMU died"), run);

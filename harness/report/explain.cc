@@ -132,6 +132,9 @@ std::vector<std::string> explain(const v1::Run& run, const std::filesystem::path
                             ? fmt::format("{} after {:.1f} s", outcome_word(run.outcome()), seconds(run.wall()))
                             : outcome_word(run.outcome()));
   if (!run.detail().empty()) lines.add("because", run.detail());
+  if (run.has_panic_message()) {
+    lines.add("message", fmt::format("\"{}\": {}", run.panic_message().text(), message_words(run.panic_message())));
+  }
   add_missed_step(lines, run);
   add_stops(lines, run);
   add_failed_checks(lines, run);

@@ -23,6 +23,15 @@ TEST(Explain, ATimelineThatWasCarriedOutIsNotBlamed) {
   EXPECT_THAT(explain(run), Not(Contains(HasSubstr("step "))));
 }
 
+TEST(Explain, WhatBecameOfThePanicsMessageIsTold) {
+  auto run = sample::run("a", v1::VERDICT_FAIL, v1::OUTCOME_RESET);
+  run.mutable_panic_message()->set_text("first");
+  run.mutable_panic_message()->set_console(v1::PanicMessage::STATE_GARBLED);
+  EXPECT_THAT(explain(run), Contains("message   \"first\": garbled on the console"));
+  run.mutable_panic_message()->set_log(v1::PanicMessage::STATE_WHOLE);
+  EXPECT_THAT(explain(run), Contains("message   \"first\": garbled on the console, whole in the log"));
+}
+
 TEST(Explain, EveryWayOfStoppingIsTold) {
   auto run = sample::run("a", v1::VERDICT_FAIL, v1::OUTCOME_HUNG);
   for (const auto* name : {"stopped-by-nmi", "stopped-by-irq", "stopped-itself", "jump"}) {

@@ -44,6 +44,18 @@ std::string verdict_word(v1::Verdict verdict) {
   return lower_without_prefix(v1::Verdict_Name(verdict), "VERDICT_");
 }
 
+std::string message_words(const v1::PanicMessage& message) {
+  std::string words;
+  const auto add = [&](v1::PanicMessage::State state, std::string_view where) {
+    if (state == v1::PanicMessage::STATE_UNSPECIFIED || !v1::PanicMessage::State_IsValid(state)) return;
+    const auto word = lower_without_prefix(v1::PanicMessage::State_Name(state), "STATE_");
+    words += fmt::format("{}{} {}", words.empty() ? "" : ", ", word, where);
+  };
+  add(message.console(), "on the console");
+  add(message.log(), "in the log");
+  return words;
+}
+
 std::string verdict_label(v1::Verdict verdict, bool colour, std::size_t width) {
   std::string word = verdict_word(verdict);
   if (verdict == v1::VERDICT_FAIL) word = "FAIL";

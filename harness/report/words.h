@@ -15,6 +15,9 @@ std::string outcome_word(v1::Outcome outcome);
 // "pass", "fail", "error", "skip"; "no verdict" for the rest.
 std::string verdict_word(v1::Verdict verdict);
 
+// "whole on the console, garbled in the log": what became of a panic's message, as far as it was looked at.
+std::string message_words(const v1::PanicMessage& message);
+
 // The verdict as it heads a line: "FAIL" and "ERROR" stand out, and so does the colour if there may be one. Filled up
 // to `width` columns.
 std::string verdict_label(v1::Verdict verdict, bool colour, std::size_t width = 0);

@@ -119,6 +119,27 @@ std::map<std::uint32_t, std::string> read_where(const YamlNode& node, std::uint3
   return where;
 }
 
+constexpr std::array kMessageStates = {MessageState::kWhole, MessageState::kGarbled, MessageState::kAbsent};
+
+MessageExpectation read_panic_message(const YamlNode& node, std::optional<Outcome> outcome, Diagnostics& diagnostics) {
+  constexpr std::array<std::string_view, 2> kKeys = {"console", "log"};
+  const Fields fields(node, "panic_message", kKeys, diagnostics);
+  std::array<std::string_view, kMessageStates.size()> names;
+  std::ranges::transform(kMessageStates, names.begin(), [](MessageState state) { return name(state); });
+  const auto read = [&](std::string_view key) -> std::optional<MessageState> {
+    const YamlNode* value = fields.find(key);
+    if (value == nullptr) return std::nullopt;
+    const auto found = read_word(*value, key, names, diagnostics);
+    if (!found) return std::nullopt;
+    return kMessageStates[*found];
+  };
+  const MessageExpectation message = {.console = read("console"), .log = read("log")};
+  if (message.log && outcome && !has_dump(*outcome)) {
+    diagnostics.add(fields.key_at("log"), "the outcome '{}' leaves no dump with a log to look at", name(*outcome));
+  }
+  return message;
+}
+
 Expectation read_expectation(const Fields& fields, std::uint32_t vcpus, const std::vector<ReadStep>& timeline,
                              Diagnostics& diagnostics) {
   Expectation expectation;
@@ -154,10 +175,16 @@ Expectation read_expectation(const Fields& fields, std::uint32_t vcpus, const st
       diagnostics.add(because->at, "'because' is empty: every outcome's detail contains that");
     }
   }
+  if (const YamlNode* message = fields.find("panic_message")) {
+    expectation.panic_message = read_panic_message(*message, outcome, diagnostics);
+    if (outcome == Outcome::kNoPanic) {
+      diagnostics.add(fields.key_at("panic_message"), "with the outcome 'no_panic' there is no message of a panic");
+    }
+  }
   return expectation;
 }
 
-constexpr std::array<std::string_view, 5> kRowKeys = {"when", "outcome", "dump", "where", "because"};
+constexpr std::array<std::string_view, 6> kRowKeys = {"when", "outcome", "dump", "where", "because", "panic_message"};
 
 // `when:` of a row: axes of a matrix are gone by now.
 KernelRange read_when(const YamlNode& node, Diagnostics& diagnostics) {

@@ -119,6 +119,7 @@ expect:
   outcome: hung
   where: {cpu1: native_stop_other_cpus, cpu0: down_trylock}
   because: every CPU
+  panic_message: {console: garbled}
 )",
                                 "x.yaml"));
   EXPECT_THAT(starts(s), ElementsAre(StartedWorkload{VcpuId{1}, "reboot"}, StartedWorkload{VcpuId{0}, "kmsg"}));
@@ -126,6 +127,8 @@ expect:
   const std::map<std::uint32_t, std::string> where = {{0, "down_trylock"}, {1, "native_stop_other_cpus"}};
   EXPECT_EQ(s.expect.front().expectation.where, where);
   EXPECT_EQ(s.expect.front().expectation.because, "every CPU");
+  EXPECT_EQ(s.expect.front().expectation.panic_message.console, MessageState::kGarbled);
+  EXPECT_EQ(s.expect.front().expectation.panic_message.log, std::nullopt);
 }
 
 TEST(Parser, EveryKeyThereIs) {

@@ -4,6 +4,18 @@
 
 namespace panicroom::harness {
 
+std::string_view name(MessageState state) {
+  switch (state) {
+    case MessageState::kWhole:
+      return "whole";
+    case MessageState::kGarbled:
+      return "garbled";
+    case MessageState::kAbsent:
+      return "absent";
+  }
+  return "";
+}
+
 std::string_view name(Outcome outcome) {
   switch (outcome) {
     case Outcome::kDumped:

@@ -123,12 +123,23 @@ struct DumpExpectation {
   std::optional<std::string> log_contains;
 };
 
+// What becomes of a panic's message: a line of its own; not in one piece; not there at all.
+enum class MessageState { kWhole, kGarbled, kAbsent };
+
+std::string_view name(MessageState state);
+
+struct MessageExpectation {
+  std::optional<MessageState> console;
+  std::optional<MessageState> log;
+};
+
 struct Expectation {
   Outcome outcome = Outcome::kDumped;
   DumpExpectation dump = {};
   // By CPU, the function that it is in, or that one of its callers is, when the outcome is decided.
   std::map<std::uint32_t, std::string> where = {};
   std::optional<std::string> because = {};  // A part of the outcome's detail.
+  MessageExpectation panic_message = {};    // Of the CPU that went on in panic().
 };
 
 // A bug that is re-opened in a fixed kernel by overriding the instruction that decides.

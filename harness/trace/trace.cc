@@ -200,6 +200,9 @@ void TrialTrace::take(const Event& event) {
                 fmt::format("expected {}, found {}", check.expected(), check.actual()));
       }
       break;
+    case Event::kPanicMessage:
+      instant(tid, "panic message: " + event.panic_message().text(), message_words(event.panic_message()));
+      break;
     case Event::kOutcome:
       instant(tid, "outcome: " + outcome_word(event.outcome().outcome()), event.outcome().detail());
       break;

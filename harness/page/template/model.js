@@ -88,6 +88,7 @@ function rowOf(event, run) {
     const checks = (event.dumpJudged.dump || {}).checks || [];
     return { key: true, text: `the dump: ${checks.filter((check) => check.ok).length} of ${plural(checks.length, "check")} hold` };
   }
+  if (event.panicMessage) return { key: true, text: `the panic's message “${event.panicMessage.text || ""}”`, more: messageWords(event.panicMessage) };
   if (event.outcome) return { key: true, text: `outcome: ${outcomeWord(event.outcome.outcome)}`, more: event.outcome.detail };
   if (event.verdict) return { key: true, text: `verdict: ${word(event.verdict.verdict, "VERDICT_")}`, more: event.verdict.detail };
   if (event.cut) return { key: true, text: "the stream is cut here: it grew too long", more: "console.log and agent.log go on" };

@@ -103,6 +103,7 @@ function trial(page, index) {
       ["expected", run.expectedOutcome && outcomeWord(run.expectedOutcome) !== "no outcome" ? explained(run.expectedOutcome) : undefined],
       ["happened", explained(run.outcome)],
       ["because", run.detail],
+      ["message", run.panicMessage ? `“${run.panicMessage.text || ""}”: ${messageWords(run.panicMessage)}` : undefined],
       ["took", run.wall ? span(seconds(run.wall)) : undefined],
       ["machine", started.vcpus ? `${plural(started.vcpus, "CPU")}, ${bytes(started.memoryBytes)}, crashkernel ${bytes(started.crashkernelBytes)}` : undefined],
       ["workload", workload],

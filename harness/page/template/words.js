@@ -54,6 +54,9 @@ const INJECTIONS = {
   WHAT_START: "a workload that waited on this CPU begins",
 };
 
+const messageWords = (message) => [[message.console, "on the console"], [message.log, "in the log"]]
+  .filter(([state]) => state && state !== "STATE_UNSPECIFIED").map(([state, where]) => `${word(state, "STATE_")} ${where}`).join(", ");
+
 function wordsSection() {
   const definitions = (title, words) => [
     el("h3", {}, title),

@@ -176,7 +176,7 @@ Result<> Session::prepare_machine(const Group& group, const Item& item, MachineS
   if (slot.refused) return *slot.refused;
   // A machine that cannot go back is no machine any more, which is no reason to give this trial up.
   if (slot.machine) {
-    const auto restored = slot.machine->restore();
+    auto restored = slot.machine->restore();
     if (restored || restored.error().kind() == ErrorKind::kCancelled) return restored;
   }
   slot.machine.reset();

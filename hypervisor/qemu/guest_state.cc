@@ -14,7 +14,7 @@ namespace {
 
 // From this size on memory that cannot be read from QEMU's goes over the monitor, which takes some milliseconds and
 // then copies; the stub, in hexadecimal digits and packets of two KiB, takes longer for more.
-constexpr std::size_t kBulk = 128 * 1024;
+constexpr std::size_t kBulk = std::size_t{128} * 1024;
 
 Error outside(Gpa at, std::size_t length) {
   return invalid_input("{} bytes at physical address {} are not all memory", length, at);

@@ -103,7 +103,7 @@ Result<std::shared_ptr<LibvirtConnection>> LibvirtConnection::open(const fs::pat
                          instance->state_directory_.native(), state_directory.native());
   }
   return instance;
-}
+}  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the analyzer does not see TRY run destructors.
 
 void LibvirtConnection::forget(std::shared_ptr<virDomain> domain) {
   {

@@ -89,7 +89,7 @@ TestGuest::~TestGuest() {
   }
 }
 
-std::unique_ptr<TestGuest> TestGuest::at_work(std::uint32_t vcpus, QemuOptions options) {
+std::unique_ptr<TestGuest> TestGuest::at_work(std::uint32_t vcpus, const QemuOptions& options) {
   auto guest = create(vcpus, options);
   if (!guest) return nullptr;
   for (std::uint32_t vcpu = 0; vcpu < vcpus; ++vcpu) {
@@ -109,15 +109,15 @@ Gva TestGuest::at(std::string_view symbol) const {
 
 std::uint64_t TestGuest::number(std::string_view table, VcpuId vcpu) {
   std::uint64_t value = 0;
-  const auto read =
-      machine_->read_physical(Gpa{at(table).value + 8 * index(vcpu)}, std::as_writable_bytes(std::span(&value, 1)));
+  const auto read = machine_->read_physical(Gpa{at(table).value + std::uint64_t{8} * index(vcpu)},
+                                            std::as_writable_bytes(std::span(&value, 1)));
   EXPECT_TRUE(read) << read.error().message();
   return value;
 }
 
 void TestGuest::command(VcpuId vcpu, Command command) {
-  const auto written =
-      machine_->write_memory(vcpu, at("commands") + 4 * index(vcpu), std::as_bytes(std::span(&command, 1)));
+  const auto written = machine_->write_memory(vcpu, at("commands") + std::uint64_t{4} * index(vcpu),
+                                              std::as_bytes(std::span(&command, 1)));
   EXPECT_TRUE(written) << written.error().message();
 }
 

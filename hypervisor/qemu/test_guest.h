@@ -34,7 +34,7 @@ class TestGuest {
   // A machine that stands before its first instruction. Fails the test and gives nullptr if it cannot be made.
   static std::unique_ptr<TestGuest> create(std::uint32_t vcpus, QemuOptions options = {});
   // The same, run until all vCPUs are in their loop; no breakpoint is left.
-  static std::unique_ptr<TestGuest> at_work(std::uint32_t vcpus, QemuOptions options = {});
+  static std::unique_ptr<TestGuest> at_work(std::uint32_t vcpus, const QemuOptions& options = {});
   ~TestGuest();
 
   QemuMachine& machine() { return *machine_; }

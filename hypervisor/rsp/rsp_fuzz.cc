@@ -81,6 +81,7 @@ void parse_description(std::string_view text) {
 }  // namespace panicroom::rsp
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using panicroom::require;
   using namespace panicroom::rsp;  // NOLINT(google-build-using-namespace)
   const std::string_view text(reinterpret_cast<const char*>(data), size);
 

@@ -56,7 +56,7 @@ std::string complaint(const ProcessOutput& output) {
 
 // The configuration laid over the host's: everything that names a place or an action of the host's apt is set anew.
 std::string configuration(const fs::path& folder) {
-  const auto dir = folder.native();
+  const auto& dir = folder.native();
   return fmt::format(
       R"(#clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;

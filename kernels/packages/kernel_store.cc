@@ -36,7 +36,7 @@ const PackageRecord* newest(const std::vector<PackageRecord>& records) {
 
 bool readable(const fs::path& file) { return ::access(file.c_str(), R_OK) == 0; }
 
-fs::path folder_or_nothing(fs::path folder) {
+fs::path folder_or_nothing(const fs::path& folder) {
   std::error_code error;
   return fs::is_directory(folder, error) ? folder : fs::path();
 }
@@ -146,7 +146,7 @@ std::vector<std::string> suites_to_search(const std::string& release, const std:
   return suites;
 }
 
-KernelStore::KernelStore(fs::path cache_dir)
+KernelStore::KernelStore(const fs::path& cache_dir)
     : KernelStore(cache_dir, std::make_unique<AptArchive>(cache_dir / "apt"), HostFolders()) {}
 
 KernelStore::KernelStore(fs::path cache_dir, std::unique_ptr<PackageArchive> archive, HostFolders host)

@@ -32,7 +32,7 @@ class KernelStore {
   };
 
   // The folder is made when first needed.
-  explicit KernelStore(std::filesystem::path cache_dir);
+  explicit KernelStore(const std::filesystem::path& cache_dir);
   // The same with another archive, or the host's kernels elsewhere.
   KernelStore(std::filesystem::path cache_dir, std::unique_ptr<PackageArchive> archive, HostFolders host);
 

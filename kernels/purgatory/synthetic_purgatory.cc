@@ -8,7 +8,7 @@
 namespace panicroom::kernels {
 namespace {
 
-constexpr std::uint64_t kTableBytes = 16 * 16;
+constexpr std::uint64_t kTableBytes = std::uint64_t{16} * 16;
 constexpr std::uint64_t kDigestBytes = 32;
 
 template <typename T>

@@ -265,6 +265,10 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"DumpOfHung", expecting("{outcome: hung, ^dump: {panic_cpu: 0}}"), {"'hung'"}},
         Mistake{"DumpOfCaptureFailed", expecting("{outcome: capture_failed, ^dump: {}}"), {"'capture_failed'"}},
         Mistake{"EmptyLogText", expecting("{outcome: dumped, dump: {log_contains: ^\"\"}}"), {"'log_contains'"}},
+        Mistake{"EmptyLogTextInAList",
+                expecting("{outcome: dumped, dump: {log_contains: [a, ^\"\"]}}"),
+                {"'log_contains'"}},
+        Mistake{"NoLogTexts", expecting("{outcome: dumped, dump: {log_contains: ^[]}}"), {"'log_contains'", "empty"}},
         Mistake{"NoPanicWithPanic", expecting("{outcome: ^no_panic}"), {"'no_panic'", "step 1"}}),
     title);
 

@@ -93,7 +93,7 @@ TEST(Parser, TheExampleOfTheManual) {
   EXPECT_EQ(s.expect.front().expectation.dump.panic_cpu, 0);
   EXPECT_EQ(s.expect.front().expectation.dump.cpus_with_registers, 2u);
   EXPECT_THAT(*s.expect.front().expectation.dump.missing_cpus, IsEmpty());
-  EXPECT_EQ(s.expect.front().expectation.dump.log_contains, "first");
+  EXPECT_THAT(s.expect.front().expectation.dump.log_contains, ElementsAre("first"));
 }
 
 TEST(Parser, Defaults) {

@@ -120,7 +120,7 @@ struct DumpExpectation {
   std::optional<std::int32_t> panic_cpu;
   std::optional<std::uint32_t> cpus_with_registers;
   std::optional<std::vector<std::uint32_t>> missing_cpus;
-  std::optional<std::string> log_contains;
+  std::vector<std::string> log_contains;  // Each of them.
 };
 
 struct Expectation {

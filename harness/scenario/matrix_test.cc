@@ -68,7 +68,7 @@ TEST(Matrix, AListInAListIsItsItems) {
   EXPECT_THAT(result.scenarios[0].timeline, SizeIs(1));
   const auto& steps = result.scenarios[1].timeline;
   ASSERT_THAT(steps, SizeIs(3));
-  EXPECT_TRUE(std::holds_alternative<DoIrqsOff>(steps[1].action));
+  EXPECT_TRUE(std::holds_alternative<DoSpin>(steps[1].action));
   EXPECT_EQ(steps[1].line, 14) << "where the step is written";
   EXPECT_EQ(std::get<DoPanic>(steps[2].action).message, "from nmi");
 }

@@ -55,15 +55,23 @@ using At = std::variant<Here, AtWorkload, AtIpi, AtNmi, AtPoint>;
 struct DoPanic {
   std::string message;
 };
-struct DoOops {};                       // The CPU jumps to address 0 in kernel mode.
-struct DoNmi {};                        // An external NMI to this CPU.
-struct DoIrqsOff {                      // The CPU spins with interrupts off until the window ends.
+struct DoOops {};  // The CPU jumps to address 0 in kernel mode.
+struct DoNmi {};   // An external NMI to this CPU.
+struct DoMce {     // This CPU's hardware reports an error.
+  hypervisor::MachineCheck error;
+};
+struct DoSpin {                         // The CPU spins until the window ends.
+  bool irqs_off = false;                // Else its interrupts stay as they are.
   std::optional<Nanoseconds> for_time;  // By the host's clock.
   std::optional<At> until;              // An event on any CPU. Neither: until the run ends.
 };
 struct DoHold {};  // Stays where it is until released.
 struct DoRelease {};
 struct SetRegister {
+  hypervisor::Gpr gpr;
+  std::uint64_t value;
+};
+struct AddToRegister {  // Modulo 2^64.
   hypervisor::Gpr gpr;
   std::uint64_t value;
 };
@@ -77,7 +85,7 @@ struct SetMemory {
   std::uint8_t size;  // 1, 2, 4 or 8 bytes.
 };
 struct DoSet {
-  std::vector<std::variant<SetRegister, SetFlag, SetMemory>> values;
+  std::vector<std::variant<SetRegister, AddToRegister, SetFlag, SetMemory>> values;
 };
 struct DoSkip {};  // Goes on behind the instruction without executing it.
 struct DoNote {};  // Records that the CPU came by.
@@ -88,7 +96,7 @@ struct DoStart {  // A workload that waits on this CPU begins.
   std::string workload;
 };
 using Action =
-    std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep, DoStart>;
+    std::variant<DoPanic, DoOops, DoNmi, DoMce, DoSpin, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep, DoStart>;
 
 struct Step {
   std::uint32_t number = 0;  // From 1, as people count.

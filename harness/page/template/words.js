@@ -52,6 +52,8 @@ const INJECTIONS = {
   WHAT_SKIP: "the instruction is left out",
   WHAT_STEP: "single steps alone",
   WHAT_START: "a workload that waited on this CPU begins",
+  WHAT_MCE: "a machine check: its hardware reports an error",
+  WHAT_SPIN: "spins from here on, its interrupts as they were",
 };
 
 function wordsSection() {

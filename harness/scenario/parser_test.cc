@@ -133,6 +133,7 @@ TEST(Parser, EveryKeyThereIs) {
 name: all.of-it
 tier: slow
 machine: {vcpus: 3, memory: 1G, crashkernel: 256M, pin: [0, 0, 1]}
+from: boot
 kernel: {cmdline: "panic_on_warn=1 quiet"}
 workload: {cpu2: kmsg}
 stop_ipi:
@@ -167,6 +168,7 @@ timeout: 2m
             (MachineSpec{.vcpus = 3, .memory_bytes = 1ull << 30, .crashkernel_bytes = 256 << 20, .pin = {0, 0, 1}}));
   EXPECT_EQ(s.tier, "slow");
   EXPECT_EQ(s.kernel_cmdline, "panic_on_warn=1 quiet");
+  EXPECT_EQ(s.from, From::kBoot);
   EXPECT_THAT(s.workload, ElementsAre("idle", "idle", "kmsg"));
   EXPECT_THAT(s.unfix, ElementsAre(Unfix::kPanicGate));
   EXPECT_EQ(s.requires_.kernel.at_least, "5.10");

@@ -139,6 +139,12 @@ struct Expectation {
   std::optional<std::string> because = {};  // A part of the outcome's detail.
 };
 
+// Where a trial begins.
+enum class From {
+  kArmed,  // kdump is armed and every workload runs.
+  kBoot,   // Before the machine's first instruction. KASLR is off: no address is known before that has done its work.
+};
+
 // A bug that is re-opened in a fixed kernel by overriding the instruction that decides.
 enum class Unfix { kPanicGate };  // The CPU that loses the panic_cpu compare-and-exchange wins it.
 
@@ -169,6 +175,7 @@ struct Scenario {
   std::string summary;
   std::vector<std::string> refs;
   MachineSpec machine;
+  From from = From::kArmed;
   std::string kernel_cmdline;         // Added behind the harness's own.
   std::vector<std::string> workload;  // workload[n]: what CPU n does; "idle" where the file says nothing.
   std::vector<StopIpiRule> stop_ipi;  // First match decides.

@@ -21,6 +21,7 @@ const VERDICTS = {
 
 const STAGES = {
   armed: "The machine starts, with kdump armed",
+  "switched-on": "The machine starts with its first instruction, and nothing is armed",
   "panic-entered": "panic() is entered",
   "owner-elected": "wins the panic: the other CPUs stay out of panic()'s work",
   "gate-overridden": "lost the panic, and is let through all the same (unfix: panic-gate)",

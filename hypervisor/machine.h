@@ -47,8 +47,24 @@ enum class Capability {
   kSnapshot,     // snapshot() and restore().
   kIpiPolicy,    // watch_ipis() with rules other than as-sent.
   kTargetedNmi,  // inject_nmi() reaches exactly the named vCPU.
+  kMce,          // inject_mce().
 };
 std::string_view name(Capability capability);
+
+// An error that a vCPU's hardware reports: Intel SDM Vol. 3B, 15.3.2 "Error-Reporting Register Banks".
+inline constexpr std::uint32_t kMaxMceBank = 31;
+struct MachineCheck {
+  // Of the engine's banks one that the kernel has turned on whatever CPU it takes this one for: it has quirks for bank
+  // 0 of the oldest Intel, and bank 4 of the oldest AMD CPUs.
+  std::uint32_t bank = 1;
+  // IA32_MCi_STATUS: valid (63), uncorrected (61), reported by an exception (60), the CPU's context corrupt (57); an
+  // internal parity error.
+  std::uint64_t status = 0xb200'0000'0000'0005;
+
+  friend bool operator==(const MachineCheck&, const MachineCheck&) = default;
+};
+// "0xb200000000000005 in bank 1".
+std::string to_text(const MachineCheck& error);
 
 // Bytes that the guest wrote since the last event of the same stream.
 enum class Stream { kConsole, kAgent };
@@ -148,6 +164,11 @@ class Machine {
   // --- Interrupts.
   // Delivers an NMI to one vCPU, held or not: it is pending when this returns. Only while stopped.
   virtual Result<> inject_nmi(VcpuId vcpu) = 0;
+  // Capability::kMce: the vCPU's hardware reports this error, held or not. One that is not corrected is an exception,
+  // pending when this returns; a corrected one only lies in its bank. An error while another is being handled, or in a
+  // guest that has machine checks off, shuts the vCPU down as hardware would: GuestReset follows. kInvalidInput if the
+  // vCPU has no such bank or the guest has the bank turned off. Only while stopped.
+  virtual Result<> inject_mce(VcpuId vcpu, const MachineCheck& error) = 0;
   // From now on every IPI that the guest sends through one of `sites` is subject to `rules` (the first that matches
   // decides; none matches: as sent), and reported as IpiSent. Sites are where the running kernel stores to the ICR; an
   // engine that sees ICR writes for itself needs none. Only while stopped.

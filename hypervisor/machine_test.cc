@@ -21,12 +21,18 @@ TEST(Machine, EveryCapabilityAndDeliveryModeHasAName) {
   EXPECT_EQ(name(Capability::kSnapshot), "snapshot");
   EXPECT_EQ(name(Capability::kIpiPolicy), "ipi-policy");
   EXPECT_EQ(name(Capability::kTargetedNmi), "targeted-nmi");
+  EXPECT_EQ(name(Capability::kMce), "mce");
   EXPECT_EQ(name(DeliveryMode::kFixed), "fixed");
   EXPECT_EQ(name(DeliveryMode::kLowestPriority), "lowest-priority");
   EXPECT_EQ(name(DeliveryMode::kSmi), "smi");
   EXPECT_EQ(name(DeliveryMode::kNmi), "nmi");
   EXPECT_EQ(name(DeliveryMode::kInit), "init");
   EXPECT_EQ(name(DeliveryMode::kStartup), "startup");
+}
+
+TEST(Machine, AMachineCheckInWords) {
+  EXPECT_EQ(to_text(MachineCheck{}), "0xb200000000000005 in bank 1");
+  EXPECT_EQ(to_text(MachineCheck{.bank = 9, .status = 1}), "0x1 in bank 9");
 }
 
 }  // namespace

@@ -55,6 +55,9 @@ class MutatingMachine : public hypervisor::Machine {
   }
   Result<> step(VcpuId vcpu) override { return machine_->step(vcpu); }
   Result<> inject_nmi(VcpuId vcpu) override { return machine_->inject_nmi(vcpu); }
+  Result<> inject_mce(VcpuId vcpu, const hypervisor::MachineCheck& error) override {
+    return machine_->inject_mce(vcpu, error);
+  }
   Result<> watch_ipis(std::span<const hypervisor::IcrStore> sites, std::vector<hypervisor::IpiRule> rules) override {
     return machine_->watch_ipis(sites, std::move(rules));
   }

@@ -4,6 +4,7 @@
 #include <linux/kexec.h>
 #include <linux/reboot.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include <cstdio>
 #include <string>
 #include <vector>
+
+#include "agent/guest/pseudo_files.h"
 
 namespace panicroom::agent {
 namespace {
@@ -109,6 +112,56 @@ void press_sysrq(int fd, char key, Progress& progress) {
   }
 }
 
+[[noreturn]] void set_hostname(VcpuId cpu, Progress& progress) {
+  constexpr std::string_view kName = "panicroom";
+  while (true) {
+    if (sethostname(kName.data(), kName.size()) != 0) give_up(progress);
+    progress.pass(cpu);
+    sleep_for(1'000'000);
+  }
+}
+
+// Of the CPU with the highest number but the calling one's. Never CPU 0, which most kernels do not let go.
+std::string online_file_of_another(VcpuId cpu, Progress& progress) {
+  const long last = sysconf(_SC_NPROCESSORS_CONF) - 1;
+  const long other = last == static_cast<long>(index(cpu)) ? last - 1 : last;
+  if (other < 1) {
+    errno = ENODEV;
+    give_up(progress);
+  }
+  return "/sys/devices/system/cpu/cpu" + std::to_string(other) + "/online";
+}
+
+void put_online(const std::string& file, bool online, Progress& progress) {
+  // EBUSY: somebody keeps CPUs from coming or going just now.
+  while (!write_small_file(file.c_str(), online ? "1" : "0")) {
+    if (errno != EBUSY) give_up(progress);
+    sleep_for(1'000'000);
+  }
+}
+
+[[noreturn]] void plug_cpu(VcpuId cpu, Progress& progress) {
+  const std::string file = online_file_of_another(cpu, progress);
+  while (true) {
+    put_online(file, false, progress);
+    put_online(file, true, progress);
+    progress.pass(cpu);
+    sleep_for(1'000'000);
+  }
+}
+
+[[noreturn]] void use_up_memory(VcpuId cpu, Progress& progress) {
+  // The others are not to be killed for it: where the kernel does not panic, it is to find this process.
+  write_small_file("/proc/self/oom_score_adj", "1000");
+  constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
+  while (true) {
+    void* piece = mmap(nullptr, kPieceBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (piece == MAP_FAILED) give_up(progress);
+    for (std::size_t at = 0; at < kPieceBytes; at += vmcore::kPageBytes) static_cast<volatile char*>(piece)[at] = 1;
+    progress.pass(cpu);
+  }
+}
+
 }  // namespace
 
 void sleep_for(long nanoseconds) {
@@ -143,6 +196,15 @@ void run_workload(const PinnedWorkload& pinned, Progress& progress) {
     case WorkloadKind::kSysrqC:
       press_sysrq(open_or_give_up("/proc/sysrq-trigger", O_WRONLY, progress), 'c', progress);
       break;
+    case WorkloadKind::kHostname:
+      set_hostname(pinned.cpu, progress);
+    case WorkloadKind::kHotplug:
+      plug_cpu(pinned.cpu, progress);
+    case WorkloadKind::kCpuOffline:
+      put_online(online_file_of_another(pinned.cpu, progress), false, progress);
+      _exit(0);
+    case WorkloadKind::kOom:
+      use_up_memory(pinned.cpu, progress);
     case WorkloadKind::kReboot:
       syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_RESTART, nullptr);
       break;

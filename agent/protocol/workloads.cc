@@ -18,8 +18,13 @@ constexpr std::array kWorkloads = {
     Workload{WorkloadKind::kKexecLoad, "kexec-load",
              "loads an ordinary kernel with kexec_file_load() and unloads it again"},
     Workload{WorkloadKind::kSysrqF, "sysrq-f", "calls the OOM killer by SysRq: it finds no victim and dumps its stack"},
+    Workload{WorkloadKind::kHostname, "hostname",
+             "sets the host name, which takes a lock of the kernel's for which others wait asleep"},
+    Workload{WorkloadKind::kHotplug, "hotplug", "takes the last other CPU offline and online again"},
     Workload{WorkloadKind::kSysrqC, "sysrq-c", "crashes the kernel by SysRq", true},
     Workload{WorkloadKind::kReboot, "reboot", "reboots the machine", true},
+    Workload{WorkloadKind::kCpuOffline, "cpu-offline", "takes the last other CPU offline", true},
+    Workload{WorkloadKind::kOom, "oom", "allocates memory until there is none", true},
 };
 
 struct TrivialSyscall {
@@ -74,8 +79,15 @@ std::string_view point_symbol(const Workload& workload, VcpuId cpu) {
     case WorkloadKind::kSysrqF:
     case WorkloadKind::kSysrqC:
       return "write_sysrq_trigger";
+    case WorkloadKind::kHostname:
+      return "__x64_sys_sethostname";
+    case WorkloadKind::kHotplug:
+    case WorkloadKind::kCpuOffline:
+      return "cpu_device_down";
     case WorkloadKind::kReboot:
       return "__x64_sys_reboot";
+    case WorkloadKind::kOom:
+      return "out_of_memory";
   }
   return {};
 }

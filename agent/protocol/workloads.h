@@ -15,15 +15,19 @@
 namespace panicroom::agent {
 
 enum class WorkloadKind {
-  kIdle,       // Sleeps 10 ms at a time: the CPU enters its idle loop again and again.
-  kSyscalls,   // Makes one trivial system call, a different one on each CPU (they repeat from the 17th CPU on).
-  kUser,       // Spins in user mode: the CPU enters the kernel for interrupts only.
-  kKmsg,       // Writes a line to /dev/kmsg every 20 ms at a level that reaches the console.
-  kKexecSize,  // Reads /sys/kernel/kexec_crash_size, which takes the kexec lock.
-  kKexecLoad,  // Loads an ordinary kernel with kexec_file_load() and unloads it again.
-  kSysrqF,     // Calls the OOM killer, which finds no victim and dumps its stack.
-  kSysrqC,     // Panics, once.
-  kReboot,     // reboot(RB_AUTOBOOT), once.
+  kIdle,        // Sleeps 10 ms at a time: the CPU enters its idle loop again and again.
+  kSyscalls,    // Makes one trivial system call, a different one on each CPU (they repeat from the 17th CPU on).
+  kUser,        // Spins in user mode: the CPU enters the kernel for interrupts only.
+  kKmsg,        // Writes a line to /dev/kmsg every 20 ms at a level that reaches the console.
+  kKexecSize,   // Reads /sys/kernel/kexec_crash_size, which takes the kexec lock.
+  kKexecLoad,   // Loads an ordinary kernel with kexec_file_load() and unloads it again.
+  kSysrqF,      // Calls the OOM killer, which finds no victim and dumps its stack.
+  kHostname,    // Sets the host name, for which the kernel takes a lock that others wait for asleep.
+  kHotplug,     // Takes another CPU offline and online again.
+  kSysrqC,      // Panics, once.
+  kReboot,      // reboot(RB_AUTOBOOT), once.
+  kCpuOffline,  // Takes another CPU offline, once.
+  kOom,         // Allocates memory until there is none, once.
 };
 
 struct Workload {
@@ -40,8 +44,9 @@ const Workload* find_workload(std::string_view name);
 
 // Empty for kUser, which passes no place of the kernel of its own accord; else the kernel function (its name in
 // kallsyms) whose entry this workload (for one that happens once: its only pass) passes over and over on that CPU, at
-// least every 50 ms of guest time. No other workload, and nothing else that the agent does, passes it on the same CPU
-// but where the kernel itself does (do_idle is passed by every CPU that has nothing to do).
+// least every 50 ms of guest time (kHotplug: as soon as a CPU has gone and come back). No other workload, and nothing
+// else that the agent does, passes it on the same CPU but where the kernel itself does (do_idle is passed by every CPU
+// that has nothing to do).
 std::string_view point_symbol(const Workload& workload, VcpuId cpu);
 
 // For the guest: the number of the system call that kSyscalls makes on that CPU; all its arguments are 0.

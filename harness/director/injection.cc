@@ -89,16 +89,16 @@ Result<> start_workload(Machine& machine, VcpuId vcpu, Gpa page, std::uint32_t n
   return machine.write_physical({page.value + offsetof(agent::StartPage, go)}, std::as_bytes(std::span(&go, 1)));
 }
 
-Result<IrqsOffWindow> IrqsOffWindow::open(Machine& machine, VcpuId vcpu, Gva loop) {
+Result<SpinWindow> SpinWindow::open(Machine& machine, VcpuId vcpu, Gva loop, Interrupts interrupts) {
   auto registers = TRY(kernel_mode_registers(machine, vcpu));
-  const IrqsOffWindow window(vcpu, loop, registers);
+  const SpinWindow window(vcpu, loop, registers);
   registers.rip = loop.value;
-  registers.rflags &= ~hypervisor::kRflagsIf;
+  if (interrupts == Interrupts::kOff) registers.rflags &= ~hypervisor::kRflagsIf;
   TRY(machine.set_registers(vcpu, registers));
   return window;
 }
 
-Result<bool> IrqsOffWindow::close(Machine& machine) {
+Result<bool> SpinWindow::close(Machine& machine) {
   auto registers = TRY(machine.registers(vcpu_));
   if (registers.rip != loop_.value || registers.rsp != rsp_) return false;
   registers.rip = rip_;

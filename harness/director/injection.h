@@ -25,20 +25,21 @@ Result<> skip_instruction(hypervisor::Machine& machine, VcpuId vcpu);
 // `number` of those that were configured, on `vcpu`. kHost, with nothing written, if that page is not this process's.
 Result<> start_workload(hypervisor::Machine& machine, VcpuId vcpu, Gpa page, std::uint32_t number);
 
-// An interrupts-off window: the vCPU spins at `loop` with IF clear until close() puts it back.
-class IrqsOffWindow {
+// A window in which the vCPU spins at `loop`, with IF clear or as it was, until close() puts it back.
+class SpinWindow {
  public:
-  static Result<IrqsOffWindow> open(hypervisor::Machine& machine, VcpuId vcpu, Gva loop);
+  enum class Interrupts { kOff, kAsTheyAre };
+  static Result<SpinWindow> open(hypervisor::Machine& machine, VcpuId vcpu, Gva loop, Interrupts interrupts);
 
   [[nodiscard]] VcpuId vcpu() const { return vcpu_; }
   [[nodiscard]] Gva loop() const { return loop_; }
   // If the vCPU, which stands at the loop, is there for the window and not on its own account (a kernel function may
-  // own the loop), it goes on as before the window. False, with nothing changed, if not. An NMI handler that it has
-  // gone into meanwhile has to be left first.
+  // own the loop), it goes on as before the window. False, with nothing changed, if not. A handler that it has gone
+  // into meanwhile has to be left first.
   Result<bool> close(hypervisor::Machine& machine);
 
  private:
-  IrqsOffWindow(VcpuId vcpu, Gva loop, const hypervisor::Registers& before)
+  SpinWindow(VcpuId vcpu, Gva loop, const hypervisor::Registers& before)
       : vcpu_(vcpu), loop_(loop), rip_(before.rip), rflags_(before.rflags), rsp_(before.rsp) {}
 
   VcpuId vcpu_;

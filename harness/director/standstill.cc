@@ -16,8 +16,8 @@ using hypervisor::Registers;
 // Instructions in the longest loop that is recognised: a spinlock's is 3 to 10, one around a failing trylock some 50.
 constexpr int kMaxLoop = 256;
 
-// Whether the instruction at RIP leaves memory as it is, if registers and memory are the same at its next pass: what it
-// pushes is then there already, and so is what a compare-and-exchange writes back that fails.
+// Whether the instruction at RIP leaves memory as it is, if registers and memory are the same at its next pass: so does
+// a compare-and-exchange that fails. What is pushed is looked at when it has been.
 bool leaves_memory(Machine& machine, VcpuId vcpu, const Registers& registers) {
   std::array<std::byte, ZYDIS_MAX_INSTRUCTION_LENGTH> code{};
   std::size_t readable = code.size();
@@ -52,22 +52,38 @@ bool leaves_memory(Machine& machine, VcpuId vcpu, const Registers& registers) {
   }
 }
 
+using StackTop = std::array<std::byte, 16>;
+
+// What lies below RSP, where a push or call writes. Zeros if it cannot be read.
+StackTop below_stack(Machine& machine, VcpuId vcpu, std::uint64_t rsp) {
+  StackTop bytes{};
+  if (!machine.read_memory(vcpu, {rsp - bytes.size()}, bytes)) bytes.fill(std::byte{0});
+  return bytes;
+}
+
 }  // namespace
 
 Result<bool> spins_for_ever(Machine& machine, VcpuId vcpu) {
   // The first instructions may lead into the loop: a state that comes back is looked for from several on.
   for (int attempt = 0; attempt < 2; ++attempt) {
-    const auto start = TRY(machine.registers(vcpu));
+    auto start = TRY(machine.registers(vcpu));
     auto now = start;
     bool same_memory = true;
     for (int executed = 0; executed < kMaxLoop && same_memory; ++executed) {
       if ((now.rflags & hypervisor::kRflagsIf) != 0) return false;
       same_memory = leaves_memory(machine, vcpu, now);
       const auto before = now;
+      const auto stack_before = below_stack(machine, vcpu, before.rsp);
       TRY(machine.step(vcpu));
       now = TRY(machine.registers(vcpu));
       // A step that an engine gave up before the instruction looks like a jump to itself, and proves nothing.
       if (now == before) return false;
+      // A loop may keep its counter on the stack, and look the same in all registers while it counts: what it pushes
+      // must have been there already. In its first pass it may not have been.
+      if (now.rsp < before.rsp && below_stack(machine, vcpu, before.rsp) != stack_before) {
+        start = now;
+        continue;
+      }
       if (same_memory && now == start) return true;
     }
   }

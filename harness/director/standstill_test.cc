@@ -75,6 +75,7 @@ class ScriptedMachine : public hypervisor::Machine {
     return {};
   }
   Result<> inject_nmi(VcpuId) override { return host_error("not here"); }
+  Result<> inject_mce(VcpuId, const hypervisor::MachineCheck&) override { return host_error("not here"); }
   Result<> watch_ipis(std::span<const hypervisor::IcrStore>, std::vector<hypervisor::IpiRule>) override { return {}; }
   Result<> set_ipi_rule_active(std::size_t, bool) override { return {}; }
   Result<> unwatch_ipis() override { return {}; }
@@ -126,6 +127,36 @@ TEST(SpinsForEver, NotALoopThatCountsInMemory) {
   SpinningMachine machine;
   machine.code[0x102] = {0xff, 0x0f};  // dec dword ptr [rdi]
   EXPECT_FALSE(*spins_for_ever(machine, kCpu));
+}
+
+// push rbx; pop rbx: what is pushed lies below RSP afterwards, and may be another value each time.
+class PushingMachine : public ScriptedMachine {
+ public:
+  explicit PushingMachine(bool counts) : counts_(counts) {
+    code = {{0x100, {0x53}}, {0x101, {0x5b}}};
+    cpus.resize(1);
+    cpus[0].states = {{.rsp = 0x1010, .rip = 0x100, .rflags = 2}, {.rsp = 0x1008, .rip = 0x101, .rflags = 2}};
+  }
+  Result<> step(VcpuId vcpu) override {
+    if (cpus[index(vcpu)].at == 0) pushed_ = counts_ ? static_cast<std::uint8_t>(pushed_ + 1) : 7;
+    return ScriptedMachine::step(vcpu);
+  }
+  Result<> read_memory(VcpuId vcpu, Gva at, std::span<std::byte> into) override {
+    if (at.value != 0x1000) return ScriptedMachine::read_memory(vcpu, at, into);
+    std::ranges::fill(into, std::byte{pushed_});
+    return {};
+  }
+
+ private:
+  bool counts_;
+  std::uint8_t pushed_ = 0;
+};
+
+TEST(SpinsForEver, NotALoopThatCountsOnItsStack) {
+  PushingMachine counting(true);
+  EXPECT_FALSE(*spins_for_ever(counting, kCpu));
+  PushingMachine calling(false);
+  EXPECT_TRUE(*spins_for_ever(calling, kCpu));
 }
 
 TEST(SpinsForEver, NotALoopThatAsksADeviceOrTheClock) {

@@ -195,7 +195,11 @@ Result<> Timeline::perform(const Step& step, std::size_t number) {
       timeline.journal_.injected(step.cpu, v1::Injected::WHAT_NMI);
       return timeline.machine_.inject_nmi(step.cpu);
     }
-    Result<> operator()(const DoIrqsOff& action) { return timeline.open_window(step, number, action); }
+    Result<> operator()(const DoMce& action) {
+      timeline.journal_.injected(step.cpu, v1::Injected::WHAT_MCE, to_text(action.error));
+      return timeline.machine_.inject_mce(step.cpu, action.error);
+    }
+    Result<> operator()(const DoSpin& action) { return timeline.open_window(step, number, action); }
     Result<> operator()(const DoHold&) {
       timeline.machine_.set_held(step.cpu, true);
       timeline.journal_.held(step.cpu, true);
@@ -225,10 +229,11 @@ Result<> Timeline::perform(const Step& step, std::size_t number) {
   return std::visit(Performer{*this, step, number}, step.action);
 }
 
-Result<> Timeline::open_window(const Step& step, std::size_t number, const DoIrqsOff& action) {
+Result<> Timeline::open_window(const Step& step, std::size_t number, const DoSpin& action) {
   const auto before = TRY(machine_.registers(step.cpu));
+  const auto interrupts = action.irqs_off ? SpinWindow::Interrupts::kOff : SpinWindow::Interrupts::kAsTheyAre;
   Window window{
-      TRY(IrqsOffWindow::open(machine_, step.cpu, kernel_.running(plan_.pause_loop))), {}, {}, {}, {}, {}, {}};
+      TRY(SpinWindow::open(machine_, step.cpu, kernel_.running(plan_.pause_loop), interrupts)), {}, {}, {}, {}, {}, {}};
   if (action.for_time) window.ends_at = Clock::now() + *action.for_time;
   if (action.until) {
     if (const auto* ipi = std::get_if<AtIpi>(&*action.until)) window.until_ipi = *ipi;
@@ -238,9 +243,14 @@ Result<> Timeline::open_window(const Step& step, std::size_t number, const DoIrq
     }
   }
   windows_.push_back(std::move(window));
+  const auto place = kernel_.symbolise({before.rip}).value_or(fmt::format("{:#x}", before.rip));
+  if (!action.irqs_off) {
+    journal_.injected(step.cpu, v1::Injected::WHAT_SPIN, place);
+    return {};
+  }
   auto event = event_on(step.cpu);
   event.mutable_interrupts_off()->set_rip(before.rip);
-  event.mutable_interrupts_off()->set_place(kernel_.symbolise({before.rip}).value_or(fmt::format("{:#x}", before.rip)));
+  event.mutable_interrupts_off()->set_place(place);
   journal_.add(std::move(event));
   return {};
 }
@@ -264,6 +274,8 @@ Result<> Timeline::set_values(const Step& step, const DoSet& action) {
   for (const auto& value : action.values) {
     if (const auto* gpr = std::get_if<SetRegister>(&value)) {
       hypervisor::set(registers, gpr->gpr, gpr->value);
+    } else if (const auto* sum = std::get_if<AddToRegister>(&value)) {
+      hypervisor::set(registers, sum->gpr, get(registers, sum->gpr) + sum->value);
     } else if (const auto* flag = std::get_if<SetFlag>(&value)) {
       registers.rflags = flag->value ? registers.rflags | flag->mask : registers.rflags & ~flag->mask;
     } else if (const auto* memory = std::get_if<SetMemory>(&value)) {

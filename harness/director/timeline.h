@@ -33,11 +33,11 @@ class Timeline {
   // False if the breakpoint is not one of the timeline's.
   Result<bool> on_breakpoint(const hypervisor::BreakpointHit& hit, const hypervisor::Registers& registers);
   Result<> on_ipi(const hypervisor::Ipi& ipi);
-  // When on_time() wants to be called: the end of an interrupts-off window.
+  // When on_time() wants to be called: the end of a window in which a CPU spins.
   [[nodiscard]] std::optional<hypervisor::Clock::time_point> next_deadline() const;
   Result<> on_time(hypervisor::Clock::time_point now);
 
-  // Every step has happened and every interrupts-off window that has an end is closed.
+  // Every step has happened, and no CPU spins any more.
   [[nodiscard]] bool complete() const;
   // The step that is waited for, or an open window's end, is an IPI.
   [[nodiscard]] bool waits_for_ipi() const;
@@ -46,7 +46,7 @@ class Timeline {
 
  private:
   struct Window {
-    IrqsOffWindow spin;
+    SpinWindow spin;
     std::optional<hypervisor::Clock::time_point> ends_at;
     std::optional<AtIpi> until_ipi;
     std::set<hypervisor::BreakpointId> until;
@@ -60,7 +60,7 @@ class Timeline {
   // The step that is armed has been reached by its CPU.
   Result<> happen();
   Result<> perform(const Step& step, std::size_t number);
-  Result<> open_window(const Step& step, std::size_t number, const DoIrqsOff& action);
+  Result<> open_window(const Step& step, std::size_t number, const DoSpin& action);
   Result<> begin_closing(Window& window);
   Result<> set_values(const Step& step, const DoSet& action);
   Result<> start(const Step& step, const DoStart& action);

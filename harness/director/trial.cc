@@ -197,10 +197,14 @@ Result<> Trial::watch_ipis_if_wanted() {
 Result<> Trial::run() {
   journal_.add(trial_started(setup_));
   // Before the trial began, but of its story.
-  journal_.stage("booted", std::nullopt,
-                 fmt::format("this machine took {:.1f} s to boot to the armed state",
-                             std::chrono::duration<double>(setup_.boot_time).count()));
-  journal_.stage("armed", std::nullopt, "restored from the snapshot of an armed machine");
+  if (setup_.scenario.from == From::kBoot) {
+    journal_.stage("switched-on", std::nullopt, "the machine stands before its first instruction");
+  } else {
+    journal_.stage("booted", std::nullopt,
+                   fmt::format("this machine took {:.1f} s to boot to the armed state",
+                               std::chrono::duration<double>(setup_.boot_time).count()));
+    journal_.stage("armed", std::nullopt, "restored from the snapshot of an armed machine");
+  }
   TRY(observer_.arm());
   if (setup_.plan.gate) TRY(gate_.arm(setup_.kernel.running(*setup_.plan.gate)));
   TRY(timeline_.begin());

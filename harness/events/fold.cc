@@ -24,6 +24,8 @@ std::string stage_note(const Event& event) {
           return "oops";
         case v1::Injected::WHAT_NMI:
           return "nmi";
+        case v1::Injected::WHAT_MCE:
+          return "mce";
         default:
           return {};
       }

@@ -78,6 +78,11 @@ TEST_F(FoldTest, InjectionsAreAStageAndPlainChangesAreNot) {
   ASSERT_EQ(run_.stages_size(), 1);
   EXPECT_EQ(run_.stages(0).name(), "injected");
   EXPECT_EQ(run_.stages(0).note(), "oops");
+  event.set_cpu(0);
+  event.mutable_injected()->set_what(v1::Injected::WHAT_MCE);
+  apply(event, run_);
+  ASSERT_EQ(run_.stages_size(), 2);
+  EXPECT_EQ(run_.stages(1).note(), "mce");
 }
 
 TEST_F(FoldTest, AnIpiKeepsWhatBecameOfItAtEachTarget) {

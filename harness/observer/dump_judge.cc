@@ -176,7 +176,10 @@ Result<DumpJudge::Finding> DumpJudge::judge(const CrashTruth& truth, const DumpE
               std::move(finding_of.actual));
   }
 
-  dump.set_log_matched(!expectation.log_contains || dead_log_.find(*expectation.log_contains) != std::string::npos);
+  for (const std::string& text : expectation.log_contains) {
+    if (dead_log_.find(text) == std::string::npos) dump.add_log_missing(text);
+  }
+  dump.set_log_matched(dump.log_missing().empty());
   if (!invalid.empty()) {
     finding.outcome = Outcome::kDumpInvalid;
     finding.detail = fmt::format("the vmcore is no true dump of the kernel that crashed: {}", fmt::join(invalid, ", "));

@@ -210,7 +210,7 @@ std::vector<std::string> failed(const DumpJudge::Finding& finding) {
 }
 
 TEST(DumpJudge, ATrueDumpIsDumped) {
-  const auto finding = judged({}, truth(), {.log_contains = "first"});
+  const auto finding = judged({}, truth(), {.log_contains = {"first", "Kernel panic"}});
   EXPECT_EQ(finding.outcome, Outcome::kDumped) << finding.detail;
   EXPECT_THAT(failed(finding), ElementsAre());
   EXPECT_EQ(finding.dump.cpus_with_registers(), 2u);
@@ -461,8 +461,10 @@ TEST(DumpJudge, WhatTheFirstKernelsAgentLeftUnfinishedDoesNotCount) {
   EXPECT_TRUE(judge.judge(truth(), {}));
 }
 
-TEST(DumpJudge, ALogWithoutTheTextIsSaidToBeWithout) {
-  EXPECT_FALSE(judged({}, truth(), {.log_contains = "second"}).dump.log_matched());
+TEST(DumpJudge, ALogWithoutATextIsSaidToBeWithout) {
+  const auto finding = judged({}, truth(), {.log_contains = {"first", "second"}});
+  EXPECT_FALSE(finding.dump.log_matched());
+  EXPECT_THAT(finding.dump.log_missing(), ElementsAre("second"));
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ constexpr std::string_view kPanic = "Kernel panic - not syncing: ";
 constexpr std::string_view kPanicOnItsOwn = "Kernel panic - not syncing:\n";
 constexpr std::string_view kBannerOnItsOwn = "Kernel panic - not syncing:";
 constexpr int kRecordsBetween = 16;
-constexpr std::array<std::string_view, 5> kOopses = {"BUG: ", "Oops: ", "kernel BUG at ", "general protection fault",
-                                                     "divide error: "};
+constexpr std::array<std::string_view, 6> kOopses = {
+    "BUG: ", "Oops: ", "kernel BUG at ", "general protection fault", "divide error: ", "double fault: "};
 constexpr std::size_t kMostText = 256;
 
 // Digits at the start of the text.

@@ -1,5 +1,6 @@
 #include "harness/observer/log_check.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace panicroom::harness {
@@ -13,6 +14,15 @@ TEST(CrashInLog, IsThePanicWithThatMessage) {
   EXPECT_EQ(find_crash_in_log(log, PanicMessage{.text = "sec", .whole = false}), log.rfind("Kernel"));
   EXPECT_EQ(find_crash_in_log(log, PanicMessage{.text = "sec", .whole = true}), std::nullopt);
   EXPECT_EQ(find_crash_in_log("", kSecond), std::nullopt);
+}
+
+// Without a panic there is an oops, by whatever name.
+TEST(CrashInLog, IsTheOopsIfNobodyCalledPanic) {
+  for (const std::string_view oops :
+       {"BUG: kernel NULL pointer dereference", "kernel BUG at mm/usercopy.c:101!", "double fault: 0000 [#1] SMP"}) {
+    EXPECT_EQ(find_crash_in_log(fmt::format("[    1.0] {}\n", oops), std::nullopt), 10u) << oops;
+  }
+  EXPECT_EQ(find_crash_in_log("[    1.0] all is well\n", std::nullopt), std::nullopt);
 }
 
 // 5.10 with PREEMPT_RT: two records, and those of a CPU that panics at the same time between them.

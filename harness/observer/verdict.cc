@@ -45,8 +45,8 @@ std::vector<std::string> dump_differences(const DumpExpectation& expected, const
     result.push_back(fmt::format("dump.missing_cpus is [{}], not [{}]", fmt::join(missing, ", "),
                                  fmt::join(*expected.missing_cpus, ", ")));
   }
-  if (expected.log_contains && !dump.log_matched()) {
-    result.push_back(fmt::format("the dead kernel's log does not contain \"{}\"", *expected.log_contains));
+  for (const std::string& text : dump.log_missing()) {
+    result.push_back(fmt::format("the dead kernel's log does not contain \"{}\"", text));
   }
   return result;
 }

@@ -51,9 +51,8 @@ TEST(Verdict, EachExpectationOfTheDumpCounts) {
   v1::Run good = run_with(v1::OUTCOME_DUMPED);
   good.mutable_dump()->set_panic_cpu(1);
   good.mutable_dump()->set_cpus_with_registers(2);
-  good.mutable_dump()->set_log_matched(true);
   const DumpExpectation all{
-      .panic_cpu = 1, .cpus_with_registers = 2, .missing_cpus = std::vector<std::uint32_t>{}, .log_contains = "x"};
+      .panic_cpu = 1, .cpus_with_registers = 2, .missing_cpus = std::vector<std::uint32_t>{}, .log_contains = {"x"}};
   auto run = good;
   decide_verdict({.outcome = Outcome::kDumped, .dump = all}, run);
   EXPECT_EQ(run.verdict(), v1::VERDICT_PASS) << run.detail();
@@ -68,7 +67,7 @@ TEST(Verdict, EachExpectationOfTheDumpCounts) {
   fails_with([](v1::Dump& dump) { dump.set_panic_cpu(0); }, "panic_cpu");
   fails_with([](v1::Dump& dump) { dump.set_cpus_with_registers(1); }, "cpus_with_registers");
   fails_with([](v1::Dump& dump) { dump.add_missing_cpus(1); }, "missing_cpus");
-  fails_with([](v1::Dump& dump) { dump.set_log_matched(false); }, "log");
+  fails_with([](v1::Dump& dump) { dump.add_log_missing("x"); }, "log does not contain \"x\"");
 }
 
 TEST(Verdict, AHangElsewhereIsNotTheOneThatIsExpected) {

@@ -119,7 +119,7 @@ Result<T> needed(Result<T> result) {
 
 bool uses_pause_loop(const Scenario& scenario) {
   return std::ranges::any_of(scenario.timeline,
-                             [](const Step& step) { return std::holds_alternative<DoIrqsOff>(step.action); });
+                             [](const Step& step) { return std::holds_alternative<DoSpin>(step.action); });
 }
 
 // So that a symbol that is not there is known before anything boots.
@@ -143,7 +143,7 @@ Result<Plan> make_plan(const Scenario& scenario, const KernelImage& kernel) {
     const std::string context = fmt::format("step {} ({})", step.number, step.text);
     plan.steps.push_back(TRY_CONTEXT(context, plan_at(scenario, kernel, step.cpu, step.at)));
     PlannedPlace until;
-    if (const auto* window = std::get_if<DoIrqsOff>(&step.action); window != nullptr && window->until) {
+    if (const auto* window = std::get_if<DoSpin>(&step.action); window != nullptr && window->until) {
       until = TRY_CONTEXT(context, plan_at(scenario, kernel, step.cpu, *window->until));
     }
     plan.untils.push_back(std::move(until));
@@ -164,7 +164,7 @@ Result<Plan> make_plan(const Scenario& scenario, const KernelImage& kernel) {
     plan.gate = TRY_CONTEXT("unfix: panic-gate", kernels::panic_gate(kernel)).after_exchange;
   }
   plan.panic = TRY(needed(kernel.symbols().unique("panic"))).address;
-  if (uses_pause_loop(scenario)) plan.pause_loop = TRY_CONTEXT("irqs-off", kernels::pause_loop(kernel));
+  if (uses_pause_loop(scenario)) plan.pause_loop = TRY_CONTEXT("irqs-off, spin", kernels::pause_loop(kernel));
   plan.icr_stores = TRY(needed(kernels::icr_stores(kernel)));
   return plan;
 }

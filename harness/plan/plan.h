@@ -45,11 +45,11 @@ struct PlannedStage {
 
 struct Plan {
   std::vector<PlannedPlace> steps;   // As scenario.timeline.
-  std::vector<PlannedPlace> untils;  // steps[n]'s irqs-off window's end, where it is a place.
+  std::vector<PlannedPlace> untils;  // The end of steps[n]'s irqs-off or spin, where it is a place.
   std::vector<PlannedStage> stages;
   std::optional<LinkAddress> gate;  // Where Unfix::kPanicGate acts.
   LinkAddress panic;                // Where an injected panic goes.
-  LinkAddress pause_loop;           // Where a CPU with interrupts off spins, if the scenario has such a step.
+  LinkAddress pause_loop;           // Where a CPU spins, if the scenario has such a step.
   std::vector<kernels::IcrStoreSite> icr_stores;
 };
 

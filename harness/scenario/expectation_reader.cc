@@ -64,11 +64,20 @@ class DumpReader {
       dump_.missing_cpus = read_missing_cpus(*node, vcpus_, diagnostics_);
     }
     if (const YamlNode* node = fields_.find("log_contains")) {
-      dump_.log_contains = read_text(*node, "log_contains", diagnostics_);
-      if (dump_.log_contains && dump_.log_contains->empty()) {
-        diagnostics_.add(node->at, "'log_contains' is empty: every log contains that");
+      if (node->kind != YamlNode::Kind::kSequence) {
+        read_log_text(*node);
+      } else {
+        if (node->items.empty()) diagnostics_.add(node->at, "'log_contains' is an empty list");
+        for (const YamlNode& item : node->items) read_log_text(item);
       }
     }
+  }
+
+  void read_log_text(const YamlNode& node) {
+    auto text = read_text(node, "log_contains", diagnostics_);
+    if (!text) return;
+    if (text->empty()) diagnostics_.add(node.at, "'log_contains' is empty: every log contains that");
+    dump_.log_contains.push_back(*std::move(text));
   }
 
   void check(Outcome outcome) {

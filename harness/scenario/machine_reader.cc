@@ -194,7 +194,7 @@ void read_kernel_bound(const YamlNode& node, KernelRange& range, Diagnostics& di
 }
 
 constexpr std::array kCapabilities = {hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
-                                      hypervisor::Capability::kTargetedNmi};
+                                      hypervisor::Capability::kTargetedNmi, hypervisor::Capability::kMce};
 
 }  // namespace
 

@@ -68,7 +68,7 @@ TEST(Matrix, AListInAListIsItsItems) {
   EXPECT_THAT(result.scenarios[0].timeline, SizeIs(1));
   const auto& steps = result.scenarios[1].timeline;
   ASSERT_THAT(steps, SizeIs(3));
-  EXPECT_TRUE(std::holds_alternative<DoIrqsOff>(steps[1].action));
+  EXPECT_TRUE(std::holds_alternative<DoSpin>(steps[1].action));
   EXPECT_EQ(steps[1].line, 14) << "where the step is written";
   EXPECT_EQ(std::get<DoPanic>(steps[2].action).message, "from nmi");
 }
@@ -79,7 +79,7 @@ TEST(Matrix, TheFirstRowForCombinationAndKernelIsExpected) {
   const Scenario& nmi = result.scenarios[0];
   EXPECT_EQ(nmi.expected_on("5.10.0-46-cloud-amd64").outcome, Outcome::kReset);
   EXPECT_EQ(nmi.expected_on("6.1.0-56-cloud-amd64").outcome, Outcome::kDumped);
-  EXPECT_EQ(nmi.expected_on("6.1.0-56-cloud-amd64").dump.log_contains, "nmi");
+  EXPECT_THAT(nmi.expected_on("6.1.0-56-cloud-amd64").dump.log_contains, ElementsAre("nmi"));
   EXPECT_EQ(result.scenarios[2].expected_on("5.10").outcome, Outcome::kDumpIncomplete);
 }
 

@@ -30,9 +30,11 @@ constexpr std::size_t kMaxName = 100;
 constexpr std::size_t kMaxFiles = 10'000;
 // Mistakes of one document after which no more of its combinations are read.
 constexpr std::size_t kMaxMistakes = 100;
-constexpr std::array<std::string_view, 15> kScenarioKeys = {"name",    "tier",     "summary",  "refs",     "matrix",
-                                                            "machine", "kernel",   "workload", "stop_ipi", "unfix",
-                                                            "dump",    "requires", "timeline", "expect",   "timeout"};
+constexpr std::array<std::string_view, 16> kScenarioKeys = {
+    "name",     "tier",     "summary", "refs", "matrix",   "machine",  "from",   "kernel",
+    "workload", "stop_ipi", "unfix",   "dump", "requires", "timeline", "expect", "timeout"};
+// In the order of From.
+constexpr std::array<std::string_view, 2> kFrom = {"armed", "boot"};
 
 // The names of all scenarios that one call has come across, with where each was first.
 using SeenNames = std::map<std::string, std::string, std::less<>>;
@@ -102,6 +104,15 @@ void check_workload_points(const std::vector<ReadStep>& steps, const std::vector
   }
 }
 
+// Where the pages are by which a workload is started, the agent tells when it is armed.
+void check_starts(const std::vector<ReadStep>& steps, From from, Diagnostics& diagnostics) {
+  if (from == From::kArmed) return;
+  for (const ReadStep& step : steps) {
+    if (step.action_word != "start") continue;
+    diagnostics.add(step.action_at, "'start' needs a trial that begins armed: this one is 'from: boot'");
+  }
+}
+
 // `deciding`: see ReadExpectations; gathered over the combinations of a document.
 Scenario read_scenario(const YamlNode& node, const Origin& origin, SeenNames& seen, std::set<Position>& deciding,
                        Diagnostics& diagnostics) {
@@ -116,6 +127,9 @@ Scenario read_scenario(const YamlNode& node, const Origin& origin, SeenNames& se
   if (const auto* refs = fields.find("refs")) scenario.refs = read_refs(*refs, diagnostics);
   if (const auto* machine = fields.find("machine")) scenario.machine = read_machine(*machine, diagnostics);
   const std::uint32_t vcpus = scenario.machine.vcpus;
+  if (const auto* from = fields.find("from")) {
+    scenario.from = static_cast<From>(read_word(*from, "from", kFrom, diagnostics).value_or(0));
+  }
   if (const auto* kernel = fields.find("kernel")) scenario.kernel_cmdline = read_kernel(*kernel, diagnostics);
   scenario.workload.assign(vcpus, std::string(kDefaultWorkload));
   if (const auto* workload = fields.find("workload")) {
@@ -136,6 +150,7 @@ Scenario read_scenario(const YamlNode& node, const Origin& origin, SeenNames& se
     steps = read_timeline(*timeline, vcpus, diagnostics);
     check_order(steps, vcpus, diagnostics);
     check_workload_points(steps, scenario.workload, diagnostics);
+    check_starts(steps, scenario.from, diagnostics);
   }
   if (const auto* expect = fields.require("expect")) {
     auto read = read_expectations(*expect, vcpus, steps, scenario.requires_.kernel, diagnostics);

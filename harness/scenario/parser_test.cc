@@ -93,7 +93,7 @@ TEST(Parser, TheExampleOfTheManual) {
   EXPECT_EQ(s.expect.front().expectation.dump.panic_cpu, 0);
   EXPECT_EQ(s.expect.front().expectation.dump.cpus_with_registers, 2u);
   EXPECT_THAT(*s.expect.front().expectation.dump.missing_cpus, IsEmpty());
-  EXPECT_EQ(s.expect.front().expectation.dump.log_contains, "first");
+  EXPECT_THAT(s.expect.front().expectation.dump.log_contains, ElementsAre("first"));
 }
 
 TEST(Parser, Defaults) {
@@ -136,6 +136,7 @@ TEST(Parser, EveryKeyThereIs) {
 name: all.of-it
 tier: slow
 machine: {vcpus: 3, memory: 1G, crashkernel: 256M, pin: [0, 0, 1]}
+from: boot
 kernel: {cmdline: "panic_on_warn=1 quiet"}
 workload: {cpu2: kmsg}
 stop_ipi:
@@ -143,7 +144,7 @@ stop_ipi:
   - {kind: 0x20, count: 3, after_step: 9, deliver: {delay: 2s}}
   - {to: 2, deliver: irq}
 unfix: [panic-gate]
-requires: {kernel: [">=5.10", "<6.6"], engine: [snapshot, ipi-policy, targeted-nmi], symbols: [vpanic]}
+requires: {kernel: [">=5.10", "<6.6"], engine: [snapshot, ipi-policy, targeted-nmi, mce], symbols: [vpanic]}
 timeline:
   - {cpu: 1, at: workload, do: irqs-off, for: 250ms}
   - {cpu: 2, at: nmi, do: irqs-off, until: "ipi:0xf8"}
@@ -158,7 +159,11 @@ timeline:
   - {cpu: 0, do: oops}
   - {cpu: 1, at: "ipi:stop", do: nmi}
   - {cpu: 0, do: release}
-expect: {outcome: dump_incomplete, dump: {missing_cpus: [2, 1], cpus_with_registers: 1}}
+  - {cpu: 2, at: workload, do: spin, until: nmi}
+  - {cpu: 2, do: mce, bank: 3, status: 0xb200000000000000}
+  - {cpu: 2, do: mce}
+  - {cpu: 2, do: set, add: {rsp: -0x4000}}
+expect: {outcome: dump_incomplete, dump: {missing_cpus: [2, 1], cpus_with_registers: 1, log_contains: [a, b]}}
 timeout: 2m
 )",
                                 "x.yaml"));
@@ -166,13 +171,14 @@ timeout: 2m
             (MachineSpec{.vcpus = 3, .memory_bytes = 1ull << 30, .crashkernel_bytes = 256 << 20, .pin = {0, 0, 1}}));
   EXPECT_EQ(s.tier, "slow");
   EXPECT_EQ(s.kernel_cmdline, "panic_on_warn=1 quiet");
+  EXPECT_EQ(s.from, From::kBoot);
   EXPECT_THAT(s.workload, ElementsAre("idle", "idle", "kmsg"));
   EXPECT_THAT(s.unfix, ElementsAre(Unfix::kPanicGate));
   EXPECT_EQ(s.requires_.kernel.at_least, "5.10");
   EXPECT_EQ(s.requires_.kernel.below, "6.6");
   EXPECT_THAT(s.requires_.capabilities,
               ElementsAre(hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
-                          hypervisor::Capability::kTargetedNmi));
+                          hypervisor::Capability::kTargetedNmi, hypervisor::Capability::kMce));
   EXPECT_THAT(s.requires_.symbols, ElementsAre("vpanic"));
   EXPECT_EQ(s.timeout, seconds(120));
 
@@ -195,10 +201,11 @@ timeout: 2m
   EXPECT_EQ(s.stop_ipi[3].rule.mode, hypervisor::DeliveryMode::kNmi);
   EXPECT_TRUE(std::holds_alternative<hypervisor::DeliverAsIrq>(s.stop_ipi[3].rule.delivery));
 
-  ASSERT_THAT(s.timeline, SizeIs(9));
-  EXPECT_EQ(std::get<DoIrqsOff>(s.timeline[0].action).for_time, milliseconds(250));
+  ASSERT_THAT(s.timeline, SizeIs(13));
+  EXPECT_EQ(std::get<DoSpin>(s.timeline[0].action).for_time, milliseconds(250));
+  EXPECT_TRUE(std::get<DoSpin>(s.timeline[0].action).irqs_off);
   EXPECT_EQ(s.timeline[0].text, "cpu 1: irqs-off for 250ms at workload");
-  const auto& window = std::get<DoIrqsOff>(s.timeline[1].action);
+  const auto& window = std::get<DoSpin>(s.timeline[1].action);
   EXPECT_EQ(std::get<AtIpi>(*window.until).kind, AtIpi::Kind::kVector);
   EXPECT_EQ(std::get<AtIpi>(*window.until).vector, 0xf8);
   EXPECT_TRUE(std::holds_alternative<AtNmi>(s.timeline[1].at));
@@ -227,7 +234,20 @@ timeout: 2m
   EXPECT_TRUE(std::holds_alternative<DoSkip>(s.timeline[5].action));
   EXPECT_TRUE(std::holds_alternative<DoOops>(s.timeline[6].action));
   EXPECT_TRUE(std::holds_alternative<DoNmi>(s.timeline[7].action));
+  const auto& spin = std::get<DoSpin>(s.timeline[9].action);
+  EXPECT_FALSE(spin.irqs_off);
+  EXPECT_TRUE(std::holds_alternative<AtNmi>(*spin.until));
+  EXPECT_EQ(s.timeline[9].text, "cpu 2: spin until nmi at workload");
+  EXPECT_EQ(std::get<DoMce>(s.timeline[10].action).error,
+            (hypervisor::MachineCheck{.bank = 3, .status = 0xb2ull << 56}));
+  EXPECT_EQ(s.timeline[10].text, "cpu 2: mce 0xb200000000000000 in bank 3");
+  EXPECT_EQ(std::get<DoMce>(s.timeline[11].action).error, hypervisor::MachineCheck{});
+  const auto& sum = std::get<AddToRegister>(std::get<DoSet>(s.timeline[12].action).values.at(0));
+  EXPECT_EQ(sum.gpr, hypervisor::Gpr::kRsp);
+  EXPECT_EQ(sum.value, 0 - std::uint64_t{0x4000});
+  EXPECT_EQ(s.timeline[12].text, "cpu 2: set rsp+");
   EXPECT_THAT(*s.expect.front().expectation.dump.missing_cpus, ElementsAre(1, 2));
+  EXPECT_THAT(s.expect.front().expectation.dump.log_contains, ElementsAre("a", "b"));
 }
 
 TEST(Parser, ADumpIsSavedIfAskedFor) {

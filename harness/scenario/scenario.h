@@ -55,15 +55,23 @@ using At = std::variant<Here, AtWorkload, AtIpi, AtNmi, AtPoint>;
 struct DoPanic {
   std::string message;
 };
-struct DoOops {};                       // The CPU jumps to address 0 in kernel mode.
-struct DoNmi {};                        // An external NMI to this CPU.
-struct DoIrqsOff {                      // The CPU spins with interrupts off until the window ends.
+struct DoOops {};  // The CPU jumps to address 0 in kernel mode.
+struct DoNmi {};   // An external NMI to this CPU.
+struct DoMce {     // This CPU's hardware reports an error.
+  hypervisor::MachineCheck error;
+};
+struct DoSpin {                         // The CPU spins until the window ends.
+  bool irqs_off = false;                // Else its interrupts stay as they are.
   std::optional<Nanoseconds> for_time;  // By the host's clock.
   std::optional<At> until;              // An event on any CPU. Neither: until the run ends.
 };
 struct DoHold {};  // Stays where it is until released.
 struct DoRelease {};
 struct SetRegister {
+  hypervisor::Gpr gpr;
+  std::uint64_t value;
+};
+struct AddToRegister {  // Modulo 2^64.
   hypervisor::Gpr gpr;
   std::uint64_t value;
 };
@@ -77,7 +85,7 @@ struct SetMemory {
   std::uint8_t size;  // 1, 2, 4 or 8 bytes.
 };
 struct DoSet {
-  std::vector<std::variant<SetRegister, SetFlag, SetMemory>> values;
+  std::vector<std::variant<SetRegister, AddToRegister, SetFlag, SetMemory>> values;
 };
 struct DoSkip {};  // Goes on behind the instruction without executing it.
 struct DoNote {};  // Records that the CPU came by.
@@ -88,7 +96,7 @@ struct DoStart {  // A workload that waits on this CPU begins.
   std::string workload;
 };
 using Action =
-    std::variant<DoPanic, DoOops, DoNmi, DoIrqsOff, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep, DoStart>;
+    std::variant<DoPanic, DoOops, DoNmi, DoMce, DoSpin, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep, DoStart>;
 
 struct Step {
   std::uint32_t number = 0;  // From 1, as people count.
@@ -120,7 +128,7 @@ struct DumpExpectation {
   std::optional<std::int32_t> panic_cpu;
   std::optional<std::uint32_t> cpus_with_registers;
   std::optional<std::vector<std::uint32_t>> missing_cpus;
-  std::optional<std::string> log_contains;
+  std::vector<std::string> log_contains;  // Each of them.
 };
 
 // What becomes of a panic's message: a line of its own; not in one piece; not there at all.
@@ -140,6 +148,12 @@ struct Expectation {
   std::map<std::uint32_t, std::string> where = {};
   std::optional<std::string> because = {};  // A part of the outcome's detail.
   MessageExpectation panic_message = {};    // Of the CPU that went on in panic().
+};
+
+// Where a trial begins.
+enum class From {
+  kArmed,  // kdump is armed and every workload runs.
+  kBoot,   // Before the machine's first instruction. KASLR is off: no address is known before that has done its work.
 };
 
 // A bug that is re-opened in a fixed kernel by overriding the instruction that decides.
@@ -172,6 +186,7 @@ struct Scenario {
   std::string summary;
   std::vector<std::string> refs;
   MachineSpec machine;
+  From from = From::kArmed;
   std::string kernel_cmdline;         // Added behind the harness's own.
   std::vector<std::string> workload;  // workload[n]: what CPU n does; "idle" where the file says nothing.
   std::vector<StopIpiRule> stop_ipi;  // First match decides.

@@ -32,17 +32,19 @@ void unknown(const NamedNode& entry, std::string_view kind, std::span<const std:
                   fmt::join(names, ", "));
 }
 
-void read_registers(const YamlNode& node, DoSet& set, Diagnostics& diagnostics) {
+// `registers` and `add`: a machine word for each general-purpose register that is named.
+template <typename T>
+void read_registers(const YamlNode& node, std::string_view what, DoSet& set, Diagnostics& diagnostics) {
   std::array<std::string_view, hypervisor::kGprCount> names;
   for (std::size_t i = 0; i < names.size(); ++i) names[i] = name(static_cast<hypervisor::Gpr>(i));
-  for (const NamedNode& entry : entries(node, "registers", diagnostics)) {
+  for (const NamedNode& entry : entries(node, what, diagnostics)) {
     const auto found = std::ranges::find(names, entry.name);
     if (found == names.end()) {
       unknown(entry, "general-purpose register", names, diagnostics);
       continue;
     }
     if (const auto value = read_machine_word(*entry.value, entry.name, diagnostics)) {
-      set.values.emplace_back(SetRegister{.gpr = static_cast<hypervisor::Gpr>(found - names.begin()), .value = *value});
+      set.values.emplace_back(T{.gpr = static_cast<hypervisor::Gpr>(found - names.begin()), .value = *value});
     }
   }
 }
@@ -110,6 +112,7 @@ void read_memory(const YamlNode& node, DoSet& set, Diagnostics& diagnostics) {
 
 struct SetText {
   std::string operator()(const SetRegister& value) const { return std::string(name(value.gpr)); }
+  std::string operator()(const AddToRegister& value) const { return fmt::format("{}+", name(value.gpr)); }
   std::string operator()(const SetFlag& value) const {
     const auto found = std::ranges::find(kFlags, value.mask, &Flag::mask);
     return found == kFlags.end() ? fmt::format("flag {:#x}", value.mask) : std::string(found->name);
@@ -125,12 +128,13 @@ struct SetText {
 std::optional<Action> read_set(const Fields& step, Diagnostics& diagnostics) {
   DoSet set;
   const std::size_t mistakes = diagnostics.count();
-  if (const YamlNode* node = step.find("registers")) read_registers(*node, set, diagnostics);
+  if (const YamlNode* node = step.find("registers")) read_registers<SetRegister>(*node, "registers", set, diagnostics);
+  if (const YamlNode* node = step.find("add")) read_registers<AddToRegister>(*node, "add", set, diagnostics);
   if (const YamlNode* node = step.find("flags")) read_flags(*node, set, diagnostics);
   if (const YamlNode* node = step.find("memory")) read_memory(*node, set, diagnostics);
   if (diagnostics.count() != mistakes) return std::nullopt;
   if (set.values.empty()) {
-    diagnostics.add(step.key_at("do"), "'set' sets nothing: give it 'registers', 'flags' or 'memory'");
+    diagnostics.add(step.key_at("do"), "'set' sets nothing: give it 'registers', 'add', 'flags' or 'memory'");
     return std::nullopt;
   }
   return set;

@@ -16,7 +16,7 @@ struct CpuState {
 
 bool ends_workload(const Action& action) {
   if (std::holds_alternative<DoPanic>(action)) return true;
-  const auto* window = std::get_if<DoIrqsOff>(&action);
+  const auto* window = std::get_if<DoSpin>(&action);
   return window != nullptr && !window->for_time && !window->until;
 }
 

@@ -17,12 +17,15 @@ namespace {
 constexpr std::uint64_t kMaxHit = 1'000'000;
 constexpr std::uint64_t kMaxInstructions = 1'000'000;
 constexpr std::size_t kMaxPanicMessage = 200;
+// Of IA32_MCi_STATUS (Intel SDM Vol. 3B, 15.3.2.2): the register holds an error.
+constexpr std::uint64_t kMceValid = 1ull << 63;
 
 constexpr std::string_view kDefaultPanicMessage = "panicroom";
 
 // Keys of every step, and behind them those that only some actions take.
-constexpr std::array<std::string_view, 13> kStepKeys = {
-    "cpu", "at", "do", "hit", "alone", "message", "for", "until", "count", "registers", "flags", "memory", "workload"};
+constexpr std::array<std::string_view, 16> kStepKeys = {"cpu",    "at",       "do",    "hit",       "alone", "message",
+                                                        "for",    "until",    "count", "registers", "add",   "flags",
+                                                        "memory", "workload", "bank",  "status"};
 constexpr std::array<std::string_view, 3> kAnyStepKeys = {"cpu", "at", "do"};
 
 using ReadAction = std::optional<Action> (*)(const Fields&, Diagnostics&);
@@ -46,8 +49,30 @@ std::optional<Action> read_panic(const Fields& fields, Diagnostics& diagnostics)
   return panic;
 }
 
-std::optional<Action> read_irqs_off(const Fields& fields, Diagnostics& diagnostics) {
-  DoIrqsOff window;
+std::optional<Action> read_mce(const Fields& fields, Diagnostics& diagnostics) {
+  DoMce mce;
+  bool ok = true;
+  if (const YamlNode* node = fields.find("bank")) {
+    const auto bank = read_whole_number(*node, "bank", 0, hypervisor::kMaxMceBank, diagnostics);
+    mce.error.bank = static_cast<std::uint32_t>(bank.value_or(0));
+    ok = bank.has_value();
+  }
+  if (const YamlNode* node = fields.find("status")) {
+    const auto status = read_machine_word(*node, "status", diagnostics);
+    mce.error.status = status.value_or(0);
+    ok = ok && status.has_value();
+    if (status && (*status & kMceValid) == 0) {
+      diagnostics.add(node->at, "'status': {} holds no error: bit 63 of IA32_MCi_STATUS says that there is one",
+                      shown(node->text));
+      ok = false;
+    }
+  }
+  return ok ? std::optional<Action>(mce) : std::nullopt;
+}
+
+template <bool kIrqsOff>
+std::optional<Action> read_spin(const Fields& fields, Diagnostics& diagnostics) {
+  DoSpin window{.irqs_off = kIrqsOff, .for_time = {}, .until = {}};
   bool ok = true;
   const YamlNode* for_node = fields.find("for");
   const YamlNode* until_node = fields.find("until");
@@ -64,7 +89,7 @@ std::optional<Action> read_irqs_off(const Fields& fields, Diagnostics& diagnosti
     }
   }
   if (for_node != nullptr && until_node != nullptr) {
-    diagnostics.add(fields.key_at("until"), "'irqs-off' takes 'for' or 'until', not both");
+    diagnostics.add(fields.key_at("until"), "'{}' takes 'for' or 'until', not both", kIrqsOff ? "irqs-off" : "spin");
     ok = false;
   }
   return ok ? std::optional<Action>(window) : std::nullopt;
@@ -99,15 +124,17 @@ struct ActionGrammar {
   std::vector<std::string_view> keys;  // Beside cpu, at and do.
 };
 
-const std::array<ActionGrammar, 11>& actions() {
-  static const std::array<ActionGrammar, 11> kTable = {{
+const std::array<ActionGrammar, 13>& actions() {
+  static const std::array<ActionGrammar, 13> kTable = {{
       {"panic", read_panic, {"hit", "alone", "message"}},
       {"oops", plain<DoOops>, {"hit", "alone"}},
       {"nmi", plain<DoNmi>, {"hit", "alone"}},
-      {"irqs-off", read_irqs_off, {"hit", "alone", "for", "until"}},
+      {"mce", read_mce, {"hit", "alone", "bank", "status"}},
+      {"irqs-off", read_spin<true>, {"hit", "alone", "for", "until"}},
+      {"spin", read_spin<false>, {"hit", "alone", "for", "until"}},
       {"hold", plain<DoHold>, {"hit", "alone"}},
       {"release", plain<DoRelease>, {}},
-      {"set", read_set, {"hit", "alone", "registers", "flags", "memory"}},
+      {"set", read_set, {"hit", "alone", "registers", "add", "flags", "memory"}},
       {"skip", plain<DoSkip>, {"hit", "alone"}},
       {"note", plain<DoNote>, {"hit", "alone"}},
       {"step", read_step, {"hit", "alone", "count"}},
@@ -185,7 +212,8 @@ std::string ordinal(std::uint32_t n) {
 }
 
 std::string detail(const Action& action) {
-  if (const auto* window = std::get_if<DoIrqsOff>(&action)) {
+  if (const auto* mce = std::get_if<DoMce>(&action)) return " " + to_text(mce->error);
+  if (const auto* window = std::get_if<DoSpin>(&action)) {
     if (window->for_time) return " for " + to_text(*window->for_time);
     if (window->until) return " until " + to_text(*window->until);
   }

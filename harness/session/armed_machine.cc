@@ -152,7 +152,6 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& re
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe& recipe, const BootOptions& options,
                                                              int attempt) {
-  options.on_stage(attempt == 1 ? "booting" : "booting again");
   auto console_log = TRY(LogFile::create(options.log_directory / fmt::format("boot-{}.console.log", attempt)));
   auto agent_log = TRY(LogFile::create(options.log_directory / fmt::format("boot-{}.agent.log", attempt)));
 
@@ -167,8 +166,16 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   const auto initramfs = TRY(build_initramfs(recipe));
   config.initramfs = config.directory / "initramfs";
   TRY(write_file(config.initramfs, initramfs));
-  config.cmdline = first_cmdline(recipe.machine, recipe.extra_cmdline);
+  config.cmdline = first_cmdline(recipe.machine, recipe.extra_cmdline, recipe.from);
 
+  if (recipe.from == From::kBoot) {
+    auto machine = TRY(options.factory(config));
+    MemoryPlan memory{plan_samples(*recipe.kernel, recipe.machine.memory_bytes), {}};
+    return std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(machine), options.cancellation,
+                                                          RunningKernel(*recipe.kernel, KaslrSlide{0}), {},
+                                                          std::move(memory), {}));
+  }
+  options.on_stage(attempt == 1 ? "booting" : "booting again");
   auto machine = TRY(options.factory(config));
   {
     std::optional<Cancellation::Attachment> attachment(std::in_place, options.cancellation, *machine);
@@ -196,12 +203,15 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     attachment.reset();
     const RunningKernel kernel(*recipe.kernel, slide);
     MemoryPlan memory{plan_samples(*recipe.kernel, recipe.machine.memory_bytes), std::move(boot.workload_pages)};
-    return std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(machine), options.cancellation, kernel, boot_time,
-                                                          std::move(memory), std::move(boot.start_pages)));
+    auto armed = std::unique_ptr<ArmedMachine>(new ArmedMachine(
+        std::move(machine), options.cancellation, kernel, boot_time, std::move(memory), std::move(boot.start_pages)));
+    armed->has_snapshot_ = true;
+    return armed;
   }
 }
 
 Result<> ArmedMachine::restore() {
+  if (!has_snapshot_) return host_error("this machine was never armed, and has no snapshot to go back to");
   TRY(machine_->restore(kSnapshotName));
   // What is still to be reported was written in the trial before, and says nothing about the next.
   while (true) {

@@ -1,4 +1,5 @@
-// One boot, many trials: a machine that was booted until its kdump was armed, and a snapshot of that moment.
+// One boot, many trials: a machine that was booted until its kdump was armed, and a snapshot of that moment. Or, for
+// trials that begin before the first instruction, a machine that has not been booted at all, for one trial.
 #pragma once
 
 #include <chrono>
@@ -28,6 +29,7 @@ struct MachineRecipe {
   const kernels::KernelImage* kernel = nullptr;  // Outlives every machine made of it; so does the next.
   const kernels::KernelImage* capture = nullptr;
   MachineSpec machine;
+  From from = From::kArmed;
   std::vector<std::string> workload;
   std::string extra_cmdline;
   std::optional<SaveDump> save_dump;  // The capture kernel has makedumpfile, and saves the dump.
@@ -53,15 +55,15 @@ class ArmedMachine {
   // Boots until the agent says "armed", finds the KASLR slide, takes the snapshot. A boot that ends without a word of
   // the agent's is tried once more, because this happens to hosts (kHost if it happens twice). If the agent says why it
   // cannot arm kdump, that is the error at once: kInvalidInput, since the kernel, its command line or crashkernel= is
-  // to blame.
+  // to blame. With From::kBoot nothing of this: the machine stands before its first instruction.
   static Result<std::unique_ptr<ArmedMachine>> boot(const MachineRecipe& recipe, const BootOptions& options);
 
-  // Back to the moment of the snapshot, stopped, with nobody held.
+  // Back to the moment of the snapshot, stopped, with nobody held. kHost if there is none, as with From::kBoot.
   Result<> restore();
 
   [[nodiscard]] hypervisor::Machine& machine() { return *machine_; }
   [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }
-  // From its first instruction until it was armed.
+  // From its first instruction until it was armed; none if it was not.
   [[nodiscard]] std::chrono::nanoseconds boot_time() const { return boot_time_; }
   [[nodiscard]] CaptureImageCheck& image_check() { return image_check_; }
   [[nodiscard]] const MemoryPlan& memory() const { return memory_; }
@@ -81,6 +83,7 @@ class ArmedMachine {
   CaptureImageCheck image_check_;
   MemoryPlan memory_;
   std::vector<Gpa> start_pages_;
+  bool has_snapshot_ = false;
 };
 
 }  // namespace panicroom::harness

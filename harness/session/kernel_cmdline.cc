@@ -18,9 +18,9 @@ constexpr std::string_view kCommon = "console=ttyS0 panic=1 cryptomgr.notests ra
 
 }  // namespace
 
-std::string first_cmdline(const MachineSpec& machine, const std::string& extra) {
-  return fmt::format("{} crashkernel={}K{}{}", kCommon, machine.crashkernel_bytes >> 10, extra.empty() ? "" : " ",
-                     extra);
+std::string first_cmdline(const MachineSpec& machine, const std::string& extra, From from) {
+  return fmt::format("{} crashkernel={}K{}{}{}", kCommon, machine.crashkernel_bytes >> 10,
+                     from == From::kBoot ? " nokaslr" : "", extra.empty() ? "" : " ", extra);
 }
 
 // As distributions start a capture kernel: one CPU, devices to be reset first. And

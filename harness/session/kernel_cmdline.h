@@ -9,7 +9,7 @@
 namespace panicroom::harness {
 
 // Of the kernel under test; the scenario's own words come last, so that they win.
-std::string first_cmdline(const MachineSpec& machine, const std::string& extra);
+std::string first_cmdline(const MachineSpec& machine, const std::string& extra, From from = From::kArmed);
 // Of the capture kernel. `lend`: its agent is told that the host reads what lies in the guest's memory. `save`: and to
 // save the dump.
 std::string capture_cmdline(bool lend, const std::optional<SaveDump>& save);

@@ -23,6 +23,10 @@ TEST(KernelCmdline, KaslrStaysOn) {
   EXPECT_THAT(capture_cmdline(true, {}), Not(HasSubstr("nokaslr")));
 }
 
+TEST(KernelCmdline, ATrialFromBootNeedsToKnowWhereTheKernelWillBe) {
+  EXPECT_THAT(first_cmdline({}, "quiet", From::kBoot), EndsWith(" nokaslr quiet"));
+}
+
 TEST(KernelCmdline, LendingIsSaidOnlyToWhomTheHostReads) {
   EXPECT_THAT(capture_cmdline(true, {}), EndsWith(" panicroom.lend"));
   EXPECT_THAT(capture_cmdline(false, {}), Not(HasSubstr("panicroom")));

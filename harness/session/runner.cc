@@ -42,7 +42,7 @@ struct Group {
 
 // Whether trials of both on one kernel can share a machine; see MachineRecipe.
 bool share_machine(const Scenario& left, const Scenario& right) {
-  return left.machine == right.machine && left.workload == right.workload &&
+  return left.machine == right.machine && left.from == right.from && left.workload == right.workload &&
          left.kernel_cmdline == right.kernel_cmdline && left.save_dump == right.save_dump &&
          starts(left) == starts(right);
 }
@@ -303,6 +303,7 @@ void Session::run_group(const Group& group) {
   MachineSlot slot{.recipe = {.kernel = image->get(),
                               .capture = request_.capture ? request_.capture.get() : image->get(),
                               .machine = scenario.machine,
+                              .from = scenario.from,
                               .workload = scenario.workload,
                               .extra_cmdline = scenario.kernel_cmdline,
                               .save_dump = scenario.save_dump,

@@ -14,6 +14,8 @@
 //   nothing counts as reported: a vCPU that stands at a breakpoint reports it on resume().
 // - Interrupts are made by message: the stub writes to physical memory as a device would, and the local APICs take a
 //   write to their page for a message-signalled interrupt. So an interrupt reaches one vCPU, masked, halted or held.
+// - A machine check goes over the monitor, whose command writes the bank and raises the exception. With KVM that would
+//   be the host kernel's affair, and has not been tried: there the capability is missing.
 // - The firmware writes some lines of its own to the agent's port when it starts.
 // - Reset: a breakpoint at the reset vector stops the machine before the first instruction after it.
 // - Every wait for QEMU has an end. When it comes, or QEMU dies, the machine is lost, and says with which last words.
@@ -80,7 +82,9 @@ class QemuMachine final : public hypervisor::Machine {
   ~QemuMachine() override;
 
   [[nodiscard]] std::string engine() const override;
-  [[nodiscard]] bool can(hypervisor::Capability) const override { return true; }
+  [[nodiscard]] bool can(hypervisor::Capability capability) const override {
+    return capability != hypervisor::Capability::kMce || options_.accelerator == Accelerator::kTcg;
+  }
   [[nodiscard]] std::uint32_t vcpus() const override { return static_cast<std::uint32_t>(vcpus_.size()); }
   [[nodiscard]] std::chrono::nanoseconds starved() const override { return wait_of_guest(domain_->pid(), threads_); }
   // QEMU's process, for tests that kill or stop it.
@@ -111,6 +115,7 @@ class QemuMachine final : public hypervisor::Machine {
   Result<> step(VcpuId vcpu) override;
 
   Result<> inject_nmi(VcpuId vcpu) override;
+  Result<> inject_mce(VcpuId vcpu, const hypervisor::MachineCheck& error) override;
   Result<> watch_ipis(std::span<const hypervisor::IcrStore> sites, std::vector<hypervisor::IpiRule> rules) override;
   Result<> unwatch_ipis() override;
   Result<> set_ipi_rule_active(std::size_t rule, bool active) override;

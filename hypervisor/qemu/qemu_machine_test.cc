@@ -191,6 +191,54 @@ TEST(QemuMachine, AnNmiAtABreakpointDoesNotReportItTwice) {
   }
 }
 
+TEST(QemuMachine, AMachineCheckReachesItsVcpuWithItsStatus) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  ASSERT_TRUE(machine.can(hypervisor::Capability::kMce));
+  guest->command(k1, Command::kMachineChecksOn);
+  ASSERT_TRUE(guest->run_to("work", k1));
+  machine.set_held(k1, true);
+  ASSERT_OK(machine.inject_mce(k1, {}));
+  const auto count = guest->number("counters", k0);
+  guest->run_until([&] { return guest->number("counters", k0) > count + 1000; });
+  EXPECT_EQ(guest->number("machine_checks", k1), 0U) << "it is held";
+  machine.set_held(k1, false);
+  guest->run_until([&] { return guest->number("machine_checks", k1) > 0; });
+  EXPECT_EQ(guest->number("machine_check_status", k1), hypervisor::MachineCheck{}.status);
+  EXPECT_EQ(guest->number("machine_checks", k1), 1U);
+  EXPECT_EQ(guest->number("machine_checks", k0), 0U);
+}
+
+TEST(QemuMachine, ACorrectedErrorInterruptsNobody) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  guest->command(k1, Command::kMachineChecksOn);
+  ASSERT_TRUE(guest->run_to("work", k1));
+  ASSERT_OK(machine.inject_mce(k1, {.bank = 1, .status = 1ull << 63}));
+  const auto count = guest->number("counters", k1);
+  guest->run_until([&] { return guest->number("counters", k1) > count + 1000; });
+  EXPECT_EQ(guest->number("machine_checks", k1), 0U);
+}
+
+TEST(QemuMachine, ABankThatTheVcpuLacksIsRefused) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  const auto injected = guest->machine().inject_mce(k1, {.bank = hypervisor::kMaxMceBank, .status = 1ull << 63});
+  ASSERT_FALSE(injected);
+  EXPECT_EQ(injected.error().kind(), ErrorKind::kInvalidInput) << injected.error().message();
+}
+
+// What the processor does without CR4.MCE: it shuts down.
+TEST(QemuMachine, AMachineCheckThatTheGuestDoesNotTakeIsAReset) {
+  auto guest = TestGuest::at_work(2);
+  ASSERT_NE(guest, nullptr);
+  ASSERT_OK(guest->machine().inject_mce(k1, {}));
+  const auto event = guest->run();
+  ASSERT_EVENT(hypervisor::GuestReset, event);
+}
+
 TEST(QemuMachine, AnInstructionThatFaultsFirstIsOnePass) {
   auto guest = TestGuest::at_work(2);
   ASSERT_NE(guest, nullptr);
@@ -386,6 +434,7 @@ TEST(QemuMachine, WhatNeedsAStopIsRefusedWhileItRuns) {
   EXPECT_FALSE(machine.registers(k0));
   EXPECT_FALSE(machine.step(k0));
   EXPECT_FALSE(machine.inject_nmi(k0));
+  EXPECT_FALSE(machine.inject_mce(k0, {}));
   EXPECT_FALSE(machine.add_breakpoint(Gva{1}, {}));
   EXPECT_FALSE(machine.snapshot("x"));
   EXPECT_FALSE(machine.resume());

@@ -27,6 +27,7 @@ enum class Command : std::uint32_t {
   kUndefined,
   kRepeat,
   kInterruptsOn,
+  kMachineChecksOn,
 };
 
 class TestGuest {

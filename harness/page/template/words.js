@@ -21,6 +21,7 @@ const VERDICTS = {
 
 const STAGES = {
   armed: "The machine starts, with kdump armed",
+  "switched-on": "The machine starts with its first instruction, and nothing is armed",
   "panic-entered": "panic() is entered",
   "owner-elected": "wins the panic: the other CPUs stay out of panic()'s work",
   "gate-overridden": "lost the panic, and is let through all the same (unfix: panic-gate)",
@@ -52,6 +53,8 @@ const INJECTIONS = {
   WHAT_SKIP: "the instruction is left out",
   WHAT_STEP: "single steps alone",
   WHAT_START: "a workload that waited on this CPU begins",
+  WHAT_MCE: "a machine check: its hardware reports an error",
+  WHAT_SPIN: "spins from here on, its interrupts as they were",
 };
 
 const messageWords = (message) => [[message.console, "on the console"], [message.log, "in the log"]]

@@ -176,10 +176,26 @@ command_interrupts_on:
     sti
 interrupts_on:
     jmp work
+command_machine_checks_on:
+    movq %cr4, %rax
+    orl $0x40, %eax
+    movq %rax, %cr4
+    jmp work
 
     .globl nmi_handler, irq_handler
 nmi_handler:
     incq nmis(,%rbx,8)
+    iretq
+machine_check_handler:
+    incq machine_checks(,%rbx,8)
+    movl $0x405, %ecx                   # IA32_MC1_STATUS
+    rdmsr
+    movl %eax, machine_check_status(,%rbx,8)
+    movl %edx, machine_check_status + 4(,%rbx,8)
+    movl $0x17a, %ecx                   # IA32_MCG_STATUS: this one is over.
+    xorl %eax, %eax
+    xorl %edx, %edx
+    wrmsr
     iretq
 irq_handler:
     incq irqs(,%rbx,8)
@@ -206,6 +222,9 @@ fill_idt:
     cmovel %edx, %eax
     cmpl $14, %ecx
     movl $fault_handler, %edx
+    cmovel %edx, %eax
+    cmpl $18, %ecx
+    movl $machine_check_handler, %edx
     cmovel %edx, %eax
     movw %ax, (%rdi)
     movw $8, 2(%rdi)
@@ -261,16 +280,19 @@ idt_register:
 letters:
     .ascii "a"
     .align 8
-    .globl commands, counters, nmis, irqs, faults, scratch
+    .globl commands, counters, nmis, irqs, faults, machine_checks, machine_check_status, scratch
 handlers:
     .quad work, command_nmi_others, command_fixed_to_1, command_fixed_to_1_and_2_logical, command_reset
     .quad command_power_off, command_triple_fault, command_halt, command_write, command_write_forever
     .quad command_page_fault, command_undefined, command_repeat, command_interrupts_on
+    .quad command_machine_checks_on
 commands:   .fill LAST_VCPU + 1, 4, 0
 counters:   .fill LAST_VCPU + 1, 8, 0
 nmis:       .fill LAST_VCPU + 1, 8, 0
 irqs:       .fill LAST_VCPU + 1, 8, 0
 faults:     .fill LAST_VCPU + 1, 8, 0
+machine_checks:       .fill LAST_VCPU + 1, 8, 0
+machine_check_status: .fill LAST_VCPU + 1, 8, 0
 scratch:    .fill 1024
     .align 4096
 page_map:

@@ -47,8 +47,9 @@ struct QemuOptions {
   Accelerator accelerator = Accelerator::kTcg;
   // Short: it is part of unix socket paths. One for all machines of a process.
   std::filesystem::path state_directory;
-  // How long QEMU may take for one answer, or to stop, before it counts as hanging.
-  std::chrono::milliseconds patience{10'000};
+  // How long QEMU may take for one answer, or to stop, before it counts as hanging. On a host with six processes for
+  // each CPU an answer took more than ten seconds.
+  std::chrono::milliseconds patience{30'000};
   // The same for its start, and for writing or reading a snapshot.
   std::chrono::milliseconds start_patience{60'000};
   std::chrono::milliseconds snapshot_patience{60'000};

@@ -44,7 +44,8 @@ TEST(Json, IsProtobufsMappingWithZerosVisible) {
     "missingCpus": [],
     "logMatched": false,
     "bytes": "0",
-    "checks": []
+    "checks": [],
+    "logMissing": []
    },
    "repeat": 0,
    "steps": [],

@@ -27,10 +27,10 @@ std::filesystem::path catalogue() { return PANICROOM_SCENARIOS; }
 std::string program() { return PANICROOM_PROGRAM; }
 
 std::filesystem::path Scratch::file(const std::string& name, std::string_view content) const {
-  const auto path = path() / name;
-  const auto written = write_file(path, content);
+  auto file = path() / name;
+  const auto written = write_file(file, content);
   EXPECT_TRUE(written) << written.error().message();
-  return path;
+  return file;
 }
 
 CommandResult panicroom(const std::vector<std::string>& arguments,

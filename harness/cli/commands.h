@@ -32,6 +32,26 @@ struct RunOptions {
   std::optional<std::filesystem::path> json;
   std::optional<std::filesystem::path> junit;
   std::optional<std::filesystem::path> ktap;
+  std::optional<std::string> server;             // Where it is carried out; nothing: here.
+  std::optional<std::filesystem::path> journal;  // Where the run's events go, for the service: see run_journal.h.
+};
+
+struct ServeOptions {
+  std::filesystem::path state;                        // Empty: the default.
+  std::string listen;                                 // Empty: a socket in the state directory.
+  std::filesystem::path catalogue;                    // Empty: none.
+  std::vector<std::filesystem::path> kernel_folders;  // Kernels below them may be named by their paths.
+};
+
+// What names a server, and a run of it.
+struct RemoteOptions {
+  std::string server;  // Empty: the one with the default state directory.
+  std::string run;     // "runs/17", or 17 alone.
+};
+
+struct FetchOptions {
+  RemoteOptions remote;
+  std::filesystem::path out;  // Empty: panicroom-out/runs-17.
 };
 
 struct ReportOptions {
@@ -41,6 +61,16 @@ struct ReportOptions {
 };
 
 int run(const RunOptions& options);
+// The same, carried out by the server that the options name.
+int run_remotely(const RunOptions& options, const std::string& server);
+// Until SIGTERM or Ctrl-C.
+int serve(const ServeOptions& options);
+int runs_list(const RemoteOptions& options);
+int runs_show(const RemoteOptions& options);
+// As the command that started the run would have printed it; its exit status is the run's.
+int runs_watch(const RemoteOptions& options);
+int runs_cancel(const RemoteOptions& options);
+int runs_fetch(const FetchOptions& options);
 int check(const std::vector<std::filesystem::path>& scenarios);
 int doctor();
 // No suites: all that are known. `cached_only`: looks at the cache and nowhere else.
@@ -51,7 +81,9 @@ int report(const ReportOptions& options);
 // kSomeFailed if something got worse from the first report to the second.
 int compare(const std::filesystem::path& before, const std::filesystem::path& after);
 
-// Prints "panicroom: error: MESSAGE" to stderr and gives the exit status that the error's kind calls for.
+// The exit status that an error's kind calls for.
+int exit_status_of(const Error& error);
+// Prints "panicroom: error: MESSAGE" to stderr and gives that exit status.
 int fail(const Error& error);
 
 }  // namespace panicroom::cli

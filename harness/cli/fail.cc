@@ -7,8 +7,7 @@
 
 namespace panicroom::cli {
 
-int fail(const Error& error) {
-  fmt::print(stderr, "panicroom: error: {}\n", harness::escape_untrusted(error.message()));
+int exit_status_of(const Error& error) {
   switch (error.kind()) {
     case ErrorKind::kInvalidInput:
     case ErrorKind::kUnsupported:
@@ -19,6 +18,11 @@ int fail(const Error& error) {
       break;
   }
   return kHarnessError;
+}
+
+int fail(const Error& error) {
+  fmt::print(stderr, "panicroom: error: {}\n", harness::escape_untrusted(error.message()));
+  return exit_status_of(error);
 }
 
 }  // namespace panicroom::cli

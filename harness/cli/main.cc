@@ -38,7 +38,50 @@ void add_run(CLI::App& app, RunOptions& options, int& status) {
   command->add_option("--json", options.json, "Write the report as JSON")->type_name("FILE");
   command->add_option("--junit", options.junit, "Write the report as JUnit XML")->type_name("FILE");
   command->add_option("--ktap", options.ktap, "Write the report as KTAP")->type_name("FILE");
-  command->callback([&] { status = run(options); });
+  command
+      ->add_option("--server", options.server,
+                   "Where it is carried out: the address that panicroom serve prints (default: here)")
+      ->type_name("ADDR");
+  // For the service alone.
+  command->add_option("--journal", options.journal)->group("");
+  command->callback([&] { status = options.server ? run_remotely(options, *options.server) : run(options); });
+}
+
+void add_serve(CLI::App& app, ServeOptions& options, int& status) {
+  auto* command = app.add_subcommand("serve", "Carry out runs for others, until SIGTERM or Ctrl-C");
+  command->add_option("--state", options.state, "Folder for runs and what they leave")->type_name("DIR");
+  command
+      ->add_option("--listen", options.listen,
+                   "unix:PATH, 127.0.0.1:PORT or [::1]:PORT; a socket in the state folder if not given")
+      ->type_name("ADDR");
+  command->add_option("--catalogue", options.catalogue, "Folder of scenarios that clients can name")->type_name("DIR");
+  command
+      ->add_option("--allow-kernels", options.kernel_folders,
+                   "Clients may name kernels below this folder by their paths; may be given several times")
+      ->type_name("DIR")
+      ->allow_extra_args(false);
+  command->callback([&] { status = serve(options); });
+}
+
+void add_runs(CLI::App& app, FetchOptions& options, int& status) {
+  auto* command = app.add_subcommand("runs", "List, show, watch, cancel and fetch the runs of a server");
+  command->require_subcommand(1);
+  const auto add = [&](const std::string& name, const std::string& what, auto callback) {
+    auto* sub = command->add_subcommand(name, what);
+    sub->add_option("--server", options.remote.server, "Its address (default: the one of this user's panicroom serve)")
+        ->type_name("ADDR");
+    if (name != "list") sub->add_option("RUN", options.remote.run, "runs/17, or 17")->required();
+    sub->callback([&status, callback] { status = callback(); });
+    return sub;
+  };
+  auto& remote = options.remote;
+  add("list", "All runs, the newest first", [&] { return runs_list(remote); });
+  add("show", "What is known of a run", [&] { return runs_show(remote); });
+  add("watch", "Show a run from its beginning until it has ended", [&] { return runs_watch(remote); });
+  add("cancel", "End a run", [&] { return runs_cancel(remote); });
+  add("fetch", "Fetch a run's files", [&] { return runs_fetch(options); })
+      ->add_option("--out", options.out, "Folder for them (default: panicroom-out/runs-N)")
+      ->type_name("DIR");
 }
 
 void add_kernels(CLI::App& app, std::vector<std::string>& references, bool& print_path, bool& cached_only,
@@ -91,6 +134,11 @@ int main_with(int argc, char** argv) {
   report_command->add_option("--trace", report_options.trace, "Write the trials' events as a trace for Perfetto")
       ->type_name("FILE");
   report_command->callback([&] { status = report(report_options); });
+
+  ServeOptions serve_options;
+  add_serve(app, serve_options, status);
+  FetchOptions fetch_options;
+  add_runs(app, fetch_options, status);
 
   std::filesystem::path before;
   std::filesystem::path after;

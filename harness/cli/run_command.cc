@@ -1,23 +1,22 @@
 // `panicroom run`: from scenario files to a report and an exit status.
-#include <fmt/chrono.h>
 #include <fmt/core.h>
 #include <google/protobuf/util/time_util.h>
 #include <unistd.h>
 
-#include <ctime>
+#include <algorithm>
 #include <iostream>
 
 #include "base/file.h"
 #include "harness/cli/commands.h"
 #include "harness/cli/kernel_choice.h"
+#include "harness/cli/run_output.h"
 #include "harness/cli/signals.h"
+#include "harness/events/journalled_progress.h"
+#include "harness/events/run_journal.h"
 #include "harness/report/json.h"
-#include "harness/report/matrix.h"
 #include "harness/report/progress.h"
 #include "harness/report/report_files.h"
-#include "harness/report/summary.h"
 #include "harness/report/tally.h"
-#include "harness/report/words.h"
 #include "harness/scenario/parser.h"
 #include "harness/scenario/tiers.h"
 #include "harness/session/engine.h"
@@ -27,33 +26,29 @@
 namespace panicroom::cli {
 namespace {
 
-std::filesystem::path default_out() {
-  const std::time_t now = std::time(nullptr);
-  return fmt::format("panicroom-out/{:%Y%m%d-%H%M%S}", fmt::localtime(now));
-}
-
 class RunCommand {
  public:
   explicit RunCommand(const RunOptions& options)
-      : options_(options),
-        terminal_(harness::inspect_terminal(STDERR_FILENO)),
-        progress_(harness::make_progress(std::cerr, terminal_)) {}
+      : options_(options), shown_(harness::make_progress(std::cerr, harness::inspect_terminal(STDERR_FILENO))) {}
 
+  // The exit status, or why there is none; the journal, if there is to be one, ends in the same.
   Result<int> run(harness::TierSelection selection);
 
  private:
+  Result<int> run_selected(harness::TierSelection selection);
   Result<std::vector<harness::KernelSource>> kernel_sources();
   Result<> write_report(const v1::Report& report) const;
   Result<> write_reports();
-  void show_scenario(const harness::RunGroup& trials);
-  void print(const std::string& lines);
+  harness::RunCallbacks callbacks(RunOutput& output);
+  void tell_begin(const harness::RunRequest& request);
+  void tell_end(const Result<int>& status);
 
   const RunOptions& options_;
-  harness::Terminal terminal_;
-  std::unique_ptr<harness::Progress> progress_;
+  std::unique_ptr<harness::Progress> shown_;
+  std::unique_ptr<harness::RunJournal> journal_;  // Null: nobody wants one.
+  std::unique_ptr<harness::Progress> journalled_;
+  harness::Progress* progress_ = shown_.get();
   std::filesystem::path out_;
-  harness::SummaryStyle style_;
-  std::string shown_platform_;  // What the last scenario's line stands under.
   v1::Report report_;
 };
 
@@ -75,22 +70,6 @@ Result<std::vector<harness::KernelSource>> RunCommand::kernel_sources() {
   return sources;
 }
 
-// The summary is the command's result and goes to standard output; the status line below it is not, and does not.
-void RunCommand::print(const std::string& lines) {
-  progress_->write_above([&] {
-    // Not fmt::print(), which throws when nobody reads any more.
-    std::fwrite(lines.data(), 1, lines.size(), stdout);
-    std::fflush(stdout);
-  });
-}
-
-void RunCommand::show_scenario(const harness::RunGroup& trials) {
-  auto here = harness::platform(*trials.front());
-  const std::string heading = here == shown_platform_ ? "" : here + "\n";
-  shown_platform_ = std::move(here);
-  print(heading + harness::scenario_line(trials, style_) + harness::failure_text(trials, style_));
-}
-
 Result<> RunCommand::write_report(const v1::Report& report) const {
   return write_file(out_ / harness::kReportFile, TRY(harness::report_to_json(report)));
 }
@@ -100,9 +79,10 @@ Result<> RunCommand::write_reports() {
   return harness::write_report_files(report_, {options_.json, options_.junit, options_.ktap});
 }
 
-Result<int> RunCommand::run(harness::TierSelection selection) {
+Result<int> RunCommand::run_selected(harness::TierSelection selection) {
   harness::Cancellation cancellation;
-  const SignalWatcher signals(cancellation);
+  const SignalWatcher signals(cancellation,
+                              options_.journal ? SignalWatcher::Again::kIgnore : SignalWatcher::Again::kLeave);
   report_.set_panicroom_version(PANICROOM_VERSION);
   *report_.mutable_started() = google::protobuf::util::TimeUtil::GetCurrentTime();
 
@@ -125,34 +105,90 @@ Result<int> RunCommand::run(harness::TierSelection selection) {
   const auto machines = TRY(harness::MachineFolder::make(TRY(kernels::default_cache_dir()) / "machines"));
   request.directory = machines.path();
 
-  style_.colour = harness::inspect_terminal(STDOUT_FILENO).colour;
-  style_.out = out_;
-  for (const auto& scenario : selection.scenarios) {
-    style_.scenario_width = std::max(style_.scenario_width, scenario.name.size());
-  }
+  std::size_t width = 0;
+  for (const auto& scenario : selection.scenarios) width = std::max(width, scenario.name.size());
+  RunOutput output(*progress_, out_, width);
   request.scenarios = std::move(selection.scenarios);
-  const harness::RunCallbacks callbacks{
-      .on_scenario = [&](const harness::RunGroup& trials) { show_scenario(trials); },
-      .on_decided =
-          [&](const v1::Report& decided) {
-            // What is decided is kept even if this process is killed. The last report tells of a disk that is full.
-            [[maybe_unused]] const auto kept = write_report(decided);
-          },
-  };
   TRY(write_report(report_));  // An earlier run's is not to be taken for this one's.
+  if (journal_) tell_begin(request);
   progress_->clear();
-  const auto ended = harness::run_scenarios(request, callbacks, *progress_, cancellation, report_);
+  const auto ended = harness::run_scenarios(request, callbacks(output), *progress_, cancellation, report_);
   progress_->clear();
-  if (const auto table = harness::matrix(report_, style_.colour); !table.empty()) print("\n" + table + "\n");
-  print(harness::totals_line(harness::tally(report_)));
-  if (!selection.left_out.empty()) {
-    print(fmt::format("left out: {} (--tier runs them)\n", harness::to_text(selection.left_out)));
-  }
+  output.totals(report_, selection.left_out);
   const auto written = write_reports();
   if (!ended) return ended.error();
   TRY(written);
-  print(fmt::format("logs and report.json are in {}\n", out_.native()));
+  if (journal_) TRY(journal_->status());
+  output.files();
   return harness::exit_status(report_);
+}
+
+harness::RunCallbacks RunCommand::callbacks(RunOutput& output) {
+  harness::RunCallbacks callbacks{
+      .on_scenario =
+          [this, &output](const harness::RunGroup& trials) {
+            output.scenario(trials);
+            if (!journal_) return;
+            for (const v1::Run* trial : trials) {
+              v1::RunEvent event;
+              auto& decided = *event.mutable_trial_decided();
+              *decided.mutable_run() = *trial;
+              decided.mutable_run()->clear_ipis();
+              decided.set_trials(static_cast<std::uint32_t>(trials.size()));
+              journal_->write(std::move(event));
+            }
+          },
+      .on_decided =
+          [this](const v1::Report& decided) {
+            // What is decided is kept even if this process is killed. The last report tells of a disk that is full.
+            [[maybe_unused]] const auto kept = write_report(decided);
+          },
+      .on_event = {},
+  };
+  if (journal_) {
+    callbacks.on_event = [this](const std::string& trial, const v1::Event& happened) {
+      v1::RunEvent event;
+      event.mutable_trial()->set_trial(trial);
+      *event.mutable_trial()->mutable_event() = happened;
+      journal_->write(std::move(event));
+    };
+  }
+  return callbacks;
+}
+
+void RunCommand::tell_begin(const harness::RunRequest& request) {
+  v1::RunEvent event;
+  auto& begun = *event.mutable_begun();
+  *begun.mutable_host() = report_.host();
+  begun.set_engine(request.engine);
+  begun.set_kernels(static_cast<std::uint32_t>(request.kernels.size()));
+  begun.set_scenarios(static_cast<std::uint32_t>(request.scenarios.size()));
+  begun.set_trials(begun.kernels() * begun.scenarios() * request.repeat);
+  journal_->write(std::move(event));
+}
+
+void RunCommand::tell_end(const Result<int>& status) {
+  v1::RunEvent event;
+  auto& conclusion = *event.mutable_conclusion();
+  conclusion.set_exit_status(status ? *status : exit_status_of(status.error()));
+  if (!status) conclusion.set_error(status.error().message());
+  const auto counts = harness::tally(report_);
+  conclusion.mutable_counts()->set_passed(static_cast<std::uint32_t>(counts.passed));
+  conclusion.mutable_counts()->set_failed(static_cast<std::uint32_t>(counts.failed));
+  conclusion.mutable_counts()->set_errors(static_cast<std::uint32_t>(counts.errors));
+  conclusion.mutable_counts()->set_skipped(static_cast<std::uint32_t>(counts.skipped));
+  journal_->write(std::move(event));
+}
+
+Result<int> RunCommand::run(harness::TierSelection selection) {
+  if (options_.journal) {
+    journal_ = TRY(harness::RunJournal::create(*options_.journal));
+    journalled_ = harness::make_journalled_progress(*shown_, *journal_);
+    progress_ = journalled_.get();
+  }
+  const auto status = run_selected(std::move(selection));
+  if (journal_) tell_end(status);
+  return status;
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
-#include <string_view>
+#include <utility>
 
 namespace panicroom::cli {
 namespace {
@@ -24,7 +24,14 @@ sigset_t watched() {
 
 }  // namespace
 
-SignalWatcher::SignalWatcher(harness::Cancellation& cancellation) : cancellation_(cancellation) {
+SignalWatcher::SignalWatcher(harness::Cancellation& cancellation, Again again)
+    : SignalWatcher([&cancellation] { cancellation.request(); }, "ending the guests", again) {}
+
+SignalWatcher::SignalWatcher(std::function<void()> on_first, std::string message, Again again)
+    : on_first_(std::move(on_first)),
+      message_("\npanicroom: " + std::move(message) +
+               (again == Again::kLeave ? " (once more to leave at once)\n" : "\n")),
+      again_(again) {
   const sigset_t set = watched();
   ::pthread_sigmask(SIG_BLOCK, &set, &before_);
   signals_ = UniqueFd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -42,16 +49,19 @@ SignalWatcher::~SignalWatcher() {
 
 void SignalWatcher::watch() {
   std::array<pollfd, 2> waits = {pollfd{signals_.get(), POLLIN, 0}, pollfd{end_.get(), POLLIN, 0}};
+  bool first = true;
   while (true) {
     if (::poll(waits.data(), waits.size(), -1) < 0 && errno != EINTR) return;
     if ((waits[1].revents & POLLIN) != 0) return;
     signalfd_siginfo info{};
     if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) continue;
-    if (cancellation_.requested()) ::_exit(128 + static_cast<int>(info.ssi_signo));
-    cancellation_.request();
+    if (!std::exchange(first, false)) {
+      if (again_ == Again::kIgnore) continue;
+      ::_exit(128 + static_cast<int>(info.ssi_signo));
+    }
     // The terminal may be gone, which is what SIGHUP says.
-    constexpr std::string_view kMessage = "\npanicroom: ending the guests (once more to leave at once)\n";
-    static_cast<void>(!::write(STDERR_FILENO, kMessage.data(), kMessage.size()));
+    static_cast<void>(!::write(STDERR_FILENO, message_.data(), message_.size()));
+    on_first_();
   }
 }
 

@@ -23,6 +23,14 @@ bool unbounded(const v1::Event& event) {
 
 }  // namespace
 
+v1::Event cut_in_place_of(const v1::Event& event) {
+  v1::Event cut;
+  cut.set_sequence(event.sequence());
+  *cut.mutable_at() = event.at();
+  cut.mutable_cut();
+  return cut;
+}
+
 Result<std::string> to_line(const v1::Event& event) {
   v1::Event readable = event;
   make_utf8(readable);
@@ -43,11 +51,7 @@ Result<std::string> EventLines::line(const v1::Event& event) {
   left_ = 0;
   if (!unbounded(event)) return line;
   cut_ = true;
-  v1::Event cut;
-  cut.set_sequence(event.sequence());
-  *cut.mutable_at() = event.at();
-  cut.mutable_cut();
-  return to_line(cut);
+  return to_line(cut_in_place_of(event));
 }
 
 }  // namespace panicroom::harness

@@ -12,6 +12,9 @@ namespace panicroom::harness {
 // The stream's name in a trial's folder.
 inline constexpr const char* kEventsFile = "events.jsonl";
 
+// What stands in the place of the first event that there is no room for.
+v1::Event cut_in_place_of(const v1::Event& event);
+
 // With the newline. Bytes of strings that are not UTF-8 become U+FFFD. kHost if a value has no JSON form (a time out of
 // protobuf's range).
 Result<std::string> to_line(const v1::Event& event);
@@ -27,6 +30,8 @@ class EventLines {
 
   // The event's line; empty if there is no room for such an event, or, once, a `cut` line in its place.
   Result<std::string> line(const v1::Event& event);
+  // Whether that `cut` line has been made.
+  [[nodiscard]] bool cut() const { return cut_; }
 
  private:
   std::size_t left_;

@@ -19,4 +19,8 @@ struct Engine {
 // kUnsupported for an engine that this build does not have, kHost for one that does not work on this host.
 Result<Engine> make_engine(const std::string& wanted, v1::Host& host);
 
+// Ends the guests that a killed process has left behind, which make_engine() does as well. Safe beside living
+// processes.
+Result<> end_leftovers();
+
 }  // namespace panicroom::harness

@@ -5,19 +5,21 @@
 namespace panicroom::harness {
 
 Result<std::unique_ptr<Recording>> Recording::create(const std::filesystem::path& folder, v1::Run& run,
-                                                     std::function<void(std::string_view)> on_stage) {
+                                                     std::function<void(std::string_view)> on_stage,
+                                                     EventSink on_event) {
   auto console = TRY(LogFile::create(folder / "console.log"));
   auto agent = TRY(LogFile::create(folder / "agent.log"));
   auto events = TRY(LogFile::create(folder / kEventsFile));
-  return std::unique_ptr<Recording>(
-      new Recording(std::move(console), std::move(agent), std::move(events), run, std::move(on_stage)));
+  return std::unique_ptr<Recording>(new Recording(std::move(console), std::move(agent), std::move(events), run,
+                                                  std::move(on_stage), std::move(on_event)));
 }
 
 Recording::Recording(LogFile console, LogFile agent, LogFile events, v1::Run& run,
-                     std::function<void(std::string_view)> on_stage)
+                     std::function<void(std::string_view)> on_stage, EventSink on_event)
     : console_(std::move(console)),
       agent_(std::move(agent)),
       events_(std::move(events)),
+      on_event_(std::move(on_event)),
       journal_(run, {.stage = std::move(on_stage), .event = [this](const v1::Event& event) { write(event); }}) {}
 
 TrialSinks Recording::sinks() {
@@ -37,9 +39,11 @@ Result<> Recording::status() const {
 }
 
 void Recording::write(const v1::Event& event) {
+  const bool was_cut = lines_.cut();
   const auto line = lines_.line(event);
   if (line) {
     events_.write(*line);
+    if (on_event_ && !line->empty()) on_event_(lines_.cut() == was_cut ? event : cut_in_place_of(event));
   } else if (lines_status_) {
     lines_status_ = line.error();
   }

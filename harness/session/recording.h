@@ -18,9 +18,13 @@ namespace panicroom::harness {
 // Refers to the run, which must outlive it. One thread.
 class Recording {
  public:
-  // Makes the folder and the files. The trial's time begins.
+  // Told what events.jsonl is told, in its order. Called by the recording's thread.
+  using EventSink = std::function<void(const v1::Event& event)>;
+
+  // Makes the folder and the files. The trial's time begins. `on_event` may be empty.
   static Result<std::unique_ptr<Recording>> create(const std::filesystem::path& folder, v1::Run& run,
-                                                   std::function<void(std::string_view)> on_stage);
+                                                   std::function<void(std::string_view)> on_stage,
+                                                   EventSink on_event = {});
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
 
@@ -32,7 +36,7 @@ class Recording {
 
  private:
   Recording(LogFile console, LogFile agent, LogFile events, v1::Run& run,
-            std::function<void(std::string_view)> on_stage);
+            std::function<void(std::string_view)> on_stage, EventSink on_event);
   void write(const v1::Event& event);
 
   LogFile console_;
@@ -40,6 +44,7 @@ class Recording {
   LogFile events_;
   EventLines lines_;
   Result<> lines_status_;
+  EventSink on_event_;
   Journal journal_;
 };
 

@@ -77,6 +77,27 @@ TEST_F(RecordingTest, TheReportIsWhatTheEventsSay) {
   EXPECT_TRUE(recording->status());
 }
 
+TEST_F(RecordingTest, WhoeverListensIsToldWhatTheFileIsTold) {
+  std::vector<v1::Event> told;
+  const auto recording =
+      Recording::create(
+          folder_, run_, [](std::string_view) {}, [&](const v1::Event& event) { told.push_back(event); })
+          .value();
+  recording->journal().held(VcpuId{0}, true);
+  // Until it is cut, and behind that what is not bounded is told to nobody.
+  const std::string line(4000, 'x');
+  for (std::size_t bytes = 0; bytes < EventLines::kMaxBytes + line.size(); bytes += line.size()) {
+    recording->journal().console(line + "\n");
+  }
+  recording->journal().held(VcpuId{0}, false);
+  const auto written = read_events(folder_ / kEventsFile).value().events;
+  ASSERT_EQ(told.size(), written.size());
+  EXPECT_TRUE(told[told.size() - 2].has_cut());
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    EXPECT_EQ(told[i].SerializeAsString(), written[i].SerializeAsString()) << i;
+  }
+}
+
 TEST_F(RecordingTest, ADiskThatIsFullIsNoticedForTheEventsToo) {
   ASSERT_TRUE(make_directories(folder_));
   std::filesystem::create_symlink("/dev/full", folder_ / kEventsFile);

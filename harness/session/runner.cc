@@ -213,8 +213,13 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
   }
   item.run->set_engine(armed.machine().engine());
   item.run->set_kaslr_slide(armed.kernel().slide().bytes);
-  recording = TRY(Recording::create(request_.out / item.run->artifacts(), *item.run,
-                                    [&](std::string_view stage) { show(group, item, stage); }));
+  Recording::EventSink on_event;
+  if (callbacks_.on_event) {
+    on_event = [this, trial = item.run->artifacts()](const v1::Event& event) { callbacks_.on_event(trial, event); };
+  }
+  recording = TRY(Recording::create(
+      request_.out / item.run->artifacts(), *item.run, [&](std::string_view stage) { show(group, item, stage); },
+      std::move(on_event)));
   const TrialSetup setup{
       .machine = armed.machine(),
       .scenario = *item.scenario,

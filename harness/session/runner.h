@@ -15,6 +15,7 @@
 #include "harness/session/cancellation.h"
 #include "harness/session/kernel_lease.h"
 #include "kernels/image/kernel_image.h"
+#include "panicroom/v1/events.pb.h"
 #include "panicroom/v1/report.pb.h"
 
 namespace panicroom::harness {
@@ -36,6 +37,9 @@ struct RunCallbacks {
   std::function<void(const std::vector<const v1::Run*>& trials)> on_scenario;
   // Called after on_scenario, in the same way: the report so far, with the runs that are decided and no others.
   std::function<void(const v1::Report& decided)> on_decided;
+  // What a trial's events.jsonl is told, when it is. From any thread, those of several machines at the same time.
+  // `trial` is Run.artifacts.
+  std::function<void(const std::string& trial, const v1::Event& event)> on_event;
 };
 
 // Every trial gets an entry in report.runs, whatever happens; the order is kernel, scenario, repeat. Trials that share

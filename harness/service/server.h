@@ -1,0 +1,75 @@
+// The service: takes runs over gRPC, carries them out, and keeps what they leave in a state directory. gRPC's types are
+// left out of this header.
+//
+// The state directory: runs.sqlite (RunStore), runs/N/ (see run_queue.h), staging/ (requests that are no runs yet),
+// socket, and lock, which keeps a second server out.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "harness/service/run_request.h"
+#include "kernels/packages/stored_kernel.h"
+#include "panicroom/v1/report.pb.h"
+
+namespace panicroom::service {
+
+// Below $XDG_STATE_HOME or ~/.local/state. kHost if neither variable tells.
+Result<std::filesystem::path> default_state_directory();
+// Where a server with that state directory listens if it is not told otherwise.
+std::string default_address(const std::filesystem::path& state);
+
+struct ServerOptions {
+  std::filesystem::path state;
+  std::string listen;  // "unix:PATH", "127.0.0.1:PORT" or "[::1]:PORT"; port 0: any. Empty: default_address().
+  RequestPolicy policy;
+  std::size_t max_queued = 1000;
+  std::size_t max_watchers = 1000;
+  std::size_t max_downloads = 16;                         // At a time.
+  std::uint64_t min_free_bytes = std::uint64_t{1} << 30;  // On the state directory's file system, to take a run.
+  std::chrono::seconds grace{60};                         // For a run's process to end its guests.
+
+  // This program; `run ...` is put behind it. Empty: the program that this process is.
+  std::vector<std::string> program;
+  // Ends the guests of panicroom processes that are dead. May be empty.
+  std::function<Result<>()> end_leftovers;
+  v1::Host host;  // For HostService.
+  std::string version;
+  // For KernelService; from any thread, one at a time.
+  std::function<std::vector<kernels::StoredKernel>()> kernels;
+  // One line, without its end, printable. From any thread.
+  std::function<void(std::string_view line)> log;
+};
+
+// Thread-safe.
+class Server {
+ public:
+  // Recovers what a killed server left, and listens. kInvalidInput for an address that is not allowed, kHost if it
+  // cannot be listened at, or if another server has the state directory.
+  static Result<std::unique_ptr<Server>> start(ServerOptions options);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  // As stop().
+  ~Server();
+
+  // What clients call it.
+  [[nodiscard]] const std::string& address() const;
+  // Takes no more calls, interrupts the run that is under way and ends its guests, and returns when that is done.
+  // Queued runs stay queued.
+  void stop();
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace panicroom::service

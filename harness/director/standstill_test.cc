@@ -108,6 +108,33 @@ TEST(SpinsForEver, ALoopThatIsStillToBeEntered) {
   EXPECT_TRUE(*spins_for_ever(machine, kCpu));
 }
 
+// The stub's step over PAUSE comes back to where it began, like one that was given up.
+class EmptyLoopMachine : public ScriptedMachine {
+ public:
+  EmptyLoopMachine(std::uint64_t rip, std::uint64_t rflags) {
+    cpus.resize(1);
+    cpus[0].states = {{.rip = rip, .rflags = rflags}};
+  }
+};
+
+TEST(SpinsForEver, CpuRelaxForEver) {
+  for (const std::uint64_t rip : {0x100, 0x102}) {
+    EmptyLoopMachine machine(rip, 2);
+    machine.code = {{0x100, {0xf3, 0x90}}, {0x102, {0xeb, 0xfc}}};
+    EXPECT_TRUE(*spins_for_ever(machine, kCpu)) << rip;
+    machine.code[0x102] = {0xeb, 0xfa};  // To what stands before the pause.
+    EXPECT_FALSE(*spins_for_ever(machine, kCpu)) << rip;
+    machine.code[0x102] = {0x75, 0xfc};  // Only if not equal.
+    EXPECT_FALSE(*spins_for_ever(machine, kCpu)) << rip;
+  }
+  EmptyLoopMachine to_itself(0x100, 2);
+  to_itself.code = {{0x100, {0xeb, 0xfe}}};
+  EXPECT_TRUE(*spins_for_ever(to_itself, kCpu));
+  EmptyLoopMachine interruptible(0x100, 0x202);
+  interruptible.code = to_itself.code;
+  EXPECT_FALSE(*spins_for_ever(interruptible, kCpu));
+}
+
 TEST(SpinsForEver, NotALoopThatCounts) {
   SpinningMachine machine;
   auto& program = machine.cpus[0];

@@ -53,9 +53,11 @@ Result<std::size_t> agent_bytes_in(Machine& machine, Gpa page, std::uint64_t pas
   while (TRY(count()) < until) {
     if (Clock::now() > limit) return host_error("the workload does not go on");
     TRY(machine.resume());
+    // Heartbeats come more often than that: the moment must not move with each of them.
+    const auto look_at = Clock::now() + std::chrono::milliseconds(200);
     bool asked = false;
     for (bool stopped = false; !stopped;) {
-      const Event event = machine.next_event(asked ? limit : Clock::now() + std::chrono::milliseconds(200));
+      const Event event = machine.next_event(asked ? limit : look_at);
       stopped = hypervisor::stops(event);
       if (const auto* output = std::get_if<hypervisor::Output>(&event)) {
         if (output->stream == hypervisor::Stream::kAgent) bytes += output->bytes.size();

@@ -1,6 +1,7 @@
 #include "agent/initramfs/program.h"
 
 #include <sstream>
+#include <utility>
 
 #include "base/file.h"
 #include "base/subprocess.h"
@@ -24,11 +25,16 @@ Result<std::vector<std::string>> parse_ldd(const std::string& output) {
 }
 
 Result<std::vector<ProgramFile>> program_with_libraries(const std::string& path) {
+  // Not TRY among the values of an aggregate: where it returns, Clang 14 does not destroy those before it.
+  auto program = TRY(read_file(path));
   std::vector<ProgramFile> files;
-  files.push_back({path, TRY(read_file(path))});
+  files.push_back({path, std::move(program)});
   const auto ldd = TRY(run_process({"ldd", path}, {{"LC_ALL", "C"}}));
   if (ldd.exit_status != 0) return host_error("ldd {}: {}{}", path, ldd.err, ldd.out);
-  for (const auto& library : TRY_CONTEXT(path, parse_ldd(ldd.out))) files.push_back({library, TRY(read_file(library))});
+  for (const auto& library : TRY_CONTEXT(path, parse_ldd(ldd.out))) {
+    auto content = TRY(read_file(library));
+    files.push_back({library, std::move(content)});
+  }
   return files;
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <utility>
 
 #include "base/file.h"
 #include "harness/cli/commands.h"
@@ -47,12 +48,16 @@ struct ConfigSource {
 };
 Result<std::optional<ConfigSource>> find_config(const kernels::StoredKernel& stored,
                                                 const kernels::KernelImage& kernel) {
-  if (!stored.config.empty()) return ConfigSource{stored.config.native(), TRY(read_text_file(stored.config))};
+  if (!stored.config.empty()) {
+    auto text = TRY(read_text_file(stored.config));
+    return ConfigSource{stored.config.native(), std::move(text)};
+  }
   // The image tells its release for sure; a file of that name beside it is its configuration.
   const auto beside = stored.image.parent_path() / ("config-" + kernel.release());
   std::error_code error;
   if (std::filesystem::is_regular_file(beside, error)) {
-    return ConfigSource{beside.native(), TRY(read_text_file(beside))};
+    auto text = TRY(read_text_file(beside));
+    return ConfigSource{beside.native(), std::move(text)};
   }
   auto embedded = TRY(kernels::embedded_config(kernel.elf().file()));
   if (!embedded) return std::optional<ConfigSource>();

@@ -204,7 +204,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"WhereNoFunction", expecting("{outcome: hung, where: {cpu1: ^up+0x3}}"), {"cpu1", "'up+0x3'"}},
         Mistake{"WhereOfADump", expecting("{outcome: dumped, ^where: {cpu1: up}}"), {"'dumped'"}},
         Mistake{"MessageState", expecting("{outcome: hung, panic_message: {console: ^hole}}"), {"'hole'", "'whole'"}},
-        Mistake{"MessageKey", expecting("{outcome: hung, panic_message: {^dmesg: whole}}"), {"'dmesg'", "panic_message"}},
+        Mistake{
+            "MessageKey", expecting("{outcome: hung, panic_message: {^dmesg: whole}}"), {"'dmesg'", "panic_message"}},
         Mistake{"MessageInNoDump", expecting("{outcome: hung, panic_message: {^log: whole}}"), {"'hung'", "no dump"}},
         Mistake{"BecauseOfNothing", expecting("{outcome: reset, because: ^\"\"}"), {"'because'"}},
         Mistake{"UntilWorkload", step("cpu: 0, do: irqs-off, until: ^workload"), {"'until'", "'workload'"}},

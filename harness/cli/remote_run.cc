@@ -9,7 +9,7 @@ namespace panicroom::cli {
 
 Result<v1::RunEnded> RemoteRun::watch(const std::string& name) {
   progress_.show({.subject = name, .stage = "waiting for the runs before it"});
-  const auto ended = client_.watch_run(
+  auto ended = client_.watch_run(
       name, [this](const v1::RunEvent& event) { show(event); },
       [this](std::string_view what) {
         progress_.print(fmt::format("panicroom: the connection is lost ({}); going on when it is back\n",
@@ -43,7 +43,7 @@ void RemoteRun::show(const v1::RunEvent& event) {
 }
 
 Result<> RemoteRun::fetch(const std::string& name, const std::filesystem::path& folder) {
-  const auto fetched = client_.fetch(name, folder, [this](std::string_view path) {
+  auto fetched = client_.fetch(name, folder, [this](std::string_view path) {
     progress_.show({.subject = "fetching the run's files", .stage = std::string(path)});
   });
   progress_.clear();

@@ -186,7 +186,7 @@ Result<int> RunCommand::run(harness::TierSelection selection) {
     journalled_ = harness::make_journalled_progress(*shown_, *journal_);
     progress_ = journalled_.get();
   }
-  const auto status = run_selected(std::move(selection));
+  auto status = run_selected(std::move(selection));
   if (journal_) tell_end(status);
   return status;
 }

@@ -91,10 +91,10 @@ bool leaves_memory(Machine& machine, VcpuId vcpu, const Registers& registers) {
 
 using StackTop = std::array<std::byte, 16>;
 
-// What lies below RSP, where a push or call writes. Zeros if it cannot be read.
-StackTop below_stack(Machine& machine, VcpuId vcpu, std::uint64_t rsp) {
+// What lies below RSP, where a push or call writes. Nothing if it cannot be read.
+std::optional<StackTop> below_stack(Machine& machine, VcpuId vcpu, std::uint64_t rsp) {
   StackTop bytes{};
-  if (!machine.read_memory(vcpu, {rsp - bytes.size()}, bytes)) bytes.fill(std::byte{0});
+  if (!machine.read_memory(vcpu, {rsp - bytes.size()}, bytes)) return std::nullopt;
   return bytes;
 }
 
@@ -118,7 +118,7 @@ Result<bool> spins_for_ever(Machine& machine, VcpuId vcpu) {
       if (now == before) return false;
       // A loop may keep its counter on the stack, and look the same in all registers while it counts: what it pushes
       // must have been there already. In its first pass it may not have been.
-      if (now.rsp < before.rsp && below_stack(machine, vcpu, before.rsp) != stack_before) {
+      if (now.rsp < before.rsp && (!stack_before || below_stack(machine, vcpu, before.rsp) != stack_before)) {
         start = now;
         continue;
       }

@@ -135,6 +135,14 @@ TEST(SpinsForEver, CpuRelaxForEver) {
   EXPECT_FALSE(*spins_for_ever(interruptible, kCpu));
 }
 
+TEST(SpinsForEver, NotALoopWhosePushesCannotBeSeen) {
+  ScriptedMachine machine;
+  machine.code = {{0x100, {0x53}}, {0x101, {0x5b}}};  // push rbx; pop rbx
+  machine.cpus.resize(1);
+  machine.cpus[0].states = {{.rsp = 0x1010, .rip = 0x100, .rflags = 2}, {.rsp = 0x1008, .rip = 0x101, .rflags = 2}};
+  EXPECT_FALSE(*spins_for_ever(machine, kCpu));
+}
+
 TEST(SpinsForEver, NotALoopThatCounts) {
   SpinningMachine machine;
   auto& program = machine.cpus[0];

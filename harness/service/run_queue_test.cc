@@ -32,7 +32,7 @@ class RunQueueTest : public testing::Test {
                                        [this](const v1::RunRecord&, const std::filesystem::path& folder) {
                                          auto argv = runner_->program();
                                          argv.push_back("--out=" + (folder / "out").string());
-                                         argv.push_back("--journal=" + (folder / "journal").string());
+                                         argv.push_back("--journal=" + (folder / harness::kRunJournalFile).string());
                                          return argv;
                                        },
                                    .log = {},
@@ -186,7 +186,7 @@ TEST_F(RunQueueTest, ARunThatWasFinishedWhenTheServerWasKilledIsFinished) {
   auto record = get(id);
   record.set_state(v1::RUN_STATE_RUNNING);
   ASSERT_TRUE(store_->update(id, record));
-  (*harness::RunJournal::create(queue_->folder(id) / "journal"))->write(conclusion(0, "", 4));
+  (*harness::RunJournal::create(queue_->folder(id) / harness::kRunJournalFile))->write(conclusion(0, "", 4));
   ASSERT_TRUE(queue_->recover());
   EXPECT_EQ(get(id).state(), v1::RUN_STATE_FINISHED);
   EXPECT_EQ(get(id).counts().passed(), 4u);

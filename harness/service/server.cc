@@ -15,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "harness/events/run_journal.h"
 #include "harness/report/untrusted_text.h"
 #include "harness/service/artifact_service.h"
 #include "harness/service/listen_address.h"
@@ -124,7 +125,7 @@ Result<> Server::Impl::prepare_state() {
             auto argv = program;
             argv.emplace_back("run");
             argv.push_back("--out=" + (folder / kOutFolder).native());
-            argv.push_back("--journal=" + (folder / "journal").native());
+            argv.push_back("--journal=" + (folder / harness::kRunJournalFile).native());
             const auto arguments = run_arguments(record.options(), folder / kScenariosFolder);
             argv.insert(argv.end(), arguments.begin(), arguments.end());
             return argv;

@@ -225,9 +225,8 @@ Result<v1::RunEnded> Client::watch_run(const std::string& name,
       attempts = 0;
       on_event(event);
       if (event.has_ended()) {
-        const v1::RunEnded end = event.ended();
         leave(context, *reader);
-        return end;
+        return event.ended();
       }
     }
     const auto status = reader->Finish();
@@ -268,7 +267,7 @@ Result<> Client::Impl::fetch_file(const std::string& name, const fs::path& where
         return file.finish(response.digest());
       }
       attempts = 0;
-      if (const auto written = file.append(response.chunk()); !written) {
+      if (auto written = file.append(response.chunk()); !written) {
         leave(context, *reader);
         return written;
       }

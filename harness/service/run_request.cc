@@ -58,11 +58,10 @@ class Stager {
 
  private:
   template <typename... Args>
-  void wrong(std::string field, fmt::format_string<Args...> format, Args&&... args) {
+  void wrong(const std::string& field, fmt::format_string<Args...> format, Args&&... args) {
     if (checked_.violations.size() >= kMaxViolations) return;
     checked_.violations.push_back(
-        {.field = std::move(field),
-         .description = harness::escape_untrusted(fmt::format(format, std::forward<Args>(args)...))});
+        {.field = field, .description = harness::escape_untrusted(fmt::format(format, std::forward<Args>(args)...))});
   }
 
   void check_options();

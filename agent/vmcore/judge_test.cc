@@ -51,13 +51,13 @@ struct Judged {
   Collected found;
 };
 
-Judged judged(Bytes file, JudgeOptions options = {.expected_cpus = 2}) {
+Judged judged(Bytes file, const JudgeOptions& options = {.expected_cpus = 2}) {
   Judged out;
   const BufferReader reader(file);
   out.verdict = judge(reader, options, out.found);
   return out;
 }
-Judged judged(const SyntheticVmcore& vmcore, JudgeOptions options = {.expected_cpus = 2}) {
+Judged judged(const SyntheticVmcore& vmcore, const JudgeOptions& options = {.expected_cpus = 2}) {
   return judged(Bytes(vmcore.build()), options);
 }
 

@@ -94,6 +94,7 @@ TEST(Samples, AreTakenAsPlanned) {
   auto memory = machine();
   const auto samples = taken(memory);
   std::vector<std::pair<SampleKind, std::uint64_t>> where;
+  where.reserve(samples.size());
   for (const auto& sample : samples) where.emplace_back(sample.kind, sample.address);
   using enum SampleKind;
   EXPECT_THAT(where,

@@ -94,7 +94,9 @@ TEST_F(RunJournalTest, WhatGuestsWriteIsBoundedAndReadBack) {
 TEST_F(RunJournalTest, ThreadsGetNumbersWithoutGaps) {
   {
     std::vector<std::jthread> threads;
-    for (int i = 0; i < 4; ++i) {
+    constexpr int kThreads = 4;
+    threads.reserve(kThreads);
+    for (int i = 0; i < kThreads; ++i) {
       threads.emplace_back([this] {
         for (int n = 0; n < 100; ++n) notice("x");
       });

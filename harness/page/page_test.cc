@@ -100,7 +100,9 @@ TEST_F(PageTest, TheNonceIsAnotherEachTime) {
 TEST_F(PageTest, ALongConsoleKeepsItsBeginningAndItsEnd) {
   add_run("k/s/1");
   std::vector<v1::Event> events;
-  for (int i = 0; i < 1000; ++i) events.push_back(console(fmt::format("line {:04}", i)));
+  constexpr int kLines = 1000;
+  events.reserve(kLines);
+  for (int i = 0; i < kLines; ++i) events.push_back(console(fmt::format("line {:04}", i)));
   write("k/s/1", events);
   const auto json = data({.console_bytes = 2000});
   EXPECT_THAT(json, AllOf(HasSubstr("line 0000"), HasSubstr("line 0999"), Not(HasSubstr("line 0500"))));

@@ -264,7 +264,7 @@ TEST(Parser, ADumpIsSavedIfAskedFor) {
 }
 
 TEST(Parser, ARuleOfAsSentAtTheEndAsksNothingOfTheEngine) {
-  const auto with = [](std::string policy) {
+  const auto with = [](const std::string& policy) {
     return parse(std::string(kSmallest) + "stop_ipi: " + policy + "\n", "x");
   };
   EXPECT_THAT(only(with("{deliver: as-sent}")).stop_ipi, IsEmpty());

@@ -40,6 +40,7 @@ class RunStoreTest : public testing::Test {
   std::vector<std::string> names(v1::RunState state, RunId before, std::size_t limit) {
     std::vector<std::string> names;
     const auto records = store_->list(state, before, limit).value();
+    names.reserve(records.size());
     for (const auto& record : records) names.push_back(record.name());
     return names;
   }

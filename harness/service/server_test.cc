@@ -69,7 +69,7 @@ class ServerTest : public testing::Test {
   grpc::Status try_run(const v1::StartRunRequest& request, v1::RunRecord* record = nullptr) {
     grpc::ClientContext context;
     v1::StartRunResponse response;
-    const auto status = runs_->StartRun(&context, request, &response);
+    auto status = runs_->StartRun(&context, request, &response);
     if (record != nullptr) *record = response.run();
     return status;
   }
@@ -192,6 +192,7 @@ TEST_F(ServerTest, ManyWatchersEachSeeEveryEvent) {
   {
     std::optional<FakeRunner::Waiting> waiting(runner_->wait_for_run());
     std::vector<std::jthread> threads;
+    threads.reserve(seen.size());
     for (auto& events : seen) threads.emplace_back([&] { events = watch(name, 0); });
     waiting.reset();
   }

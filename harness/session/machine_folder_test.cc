@@ -13,9 +13,9 @@ namespace fs = std::filesystem;
 
 class MachineFolderTest : public testing::Test {
  protected:
-  MachineFolderTest() : shared_(fs::path(testing::TempDir()) / fmt::format("machine_folder_test.{}", ::getpid())) {}
-  ~MachineFolderTest() override { fs::remove_all(shared_); }
-  fs::path shared_;
+  void TearDown() override { fs::remove_all(shared_); }
+
+  const fs::path shared_ = fs::path(testing::TempDir()) / fmt::format("machine_folder_test.{}", ::getpid());
 };
 
 TEST_F(MachineFolderTest, IsRemovedAtTheEndWithAllThatIsInIt) {

@@ -75,6 +75,7 @@ class ClientQemu : public testing::Test {
                                      "-gdb",
                                      "unix:" + socket().native() + ",server=on,wait=off"};
     std::vector<char*> pointers;
+    pointers.reserve(argv.size() + 1);
     for (auto& argument : argv) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
     ASSERT_EQ(::posix_spawnp(&pid_, "setpriv", nullptr, nullptr, pointers.data(), environ), 0)

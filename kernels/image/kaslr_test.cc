@@ -44,7 +44,7 @@ class Guest {
     gate[5] = static_cast<char>(type);
     put(6, 16, 2);
     put(8, 32, 4);
-    set_text(idt_.value + vector * 16, gate);
+    set_text(idt_.value + std::uint64_t{vector} * 16, gate);
   }
 
   void set_text(std::uint64_t at, std::string_view text) {

@@ -227,6 +227,8 @@ Result<> Stager::copy_catalogue() {
 
 void Stager::check_machine(const harness::Scenario& scenario) {
   const std::uint64_t jobs = std::max(request_.options().jobs(), 1u);
+  checked_.vcpus = std::max(checked_.vcpus, static_cast<std::uint32_t>(scenario.machine.vcpus * jobs));
+  checked_.memory_bytes = std::max(checked_.memory_bytes, scenario.machine.memory_bytes * jobs);
   const auto path = scenario.file.lexically_relative(folder_).generic_string();
   const auto& field = fields_[path];
   if (scenario.machine.vcpus * jobs > policy_.max_vcpus) {

@@ -34,6 +34,8 @@ struct Violation {
 struct CheckedRequest {
   std::vector<Violation> violations;  // At most 100. Empty: everything is as it should be.
   std::uint32_t scenarios = 0;        // That are run on each kernel.
+  std::uint32_t vcpus = 0;            // Of all machines at a time, at the most.
+  std::uint64_t memory_bytes = 0;     // As well.
 };
 
 // Checks everything about the request but whether its kernels can be had, and writes its scenario files below `folder`,

@@ -180,7 +180,7 @@ Result<> RunQueue::start_run(v1::RunRecord record) {
   }
   log(LogLevel::kInfo, fmt::format("{} begins", run_name(id)), id);
   running_.push_back(*std::move(started));
-  under_way_ = running_.size();
+  ++under_way_;
   return {};
 }
 
@@ -259,7 +259,7 @@ void RunQueue::finish(Running& running) {
       concluded = conclude(id, v1::RUN_STATE_FAILED, why, kErrorStatus);
     }
     cancelled_.erase(id);
-    under_way_ = running_.size();
+    --under_way_;
     // The next start finds it as running and tries again.
     if (!concluded) log(LogLevel::kError, concluded.error().message(), id);
   }

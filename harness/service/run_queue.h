@@ -113,7 +113,7 @@ class RunQueue {
   bool draining_ = false;
   bool stopping_ = false;
   std::set<RunId> cancelled_;  // Runs under way that a client has ended.
-  std::size_t under_way_ = 0;  // As many as running_ has.
+  std::size_t under_way_ = 0;  // Runs that have begun and are not concluded.
 
   std::list<Running> running_;  // The thread's own.
   std::thread thread_;

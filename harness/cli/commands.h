@@ -65,6 +65,8 @@ int run(const RunOptions& options);
 int run_remotely(const RunOptions& options, const std::string& server);
 // Until SIGTERM or Ctrl-C.
 int serve(const ServeOptions& options);
+// One session of interactive control, for the service: its socket is standard input. `logs`: a folder for its boot's.
+int control_session(const std::filesystem::path& logs);
 int runs_list(const RemoteOptions& options);
 int runs_show(const RemoteOptions& options);
 // As the command that started the run would have printed it; its exit status is the run's.

@@ -63,6 +63,13 @@ void add_serve(CLI::App& app, ServeOptions& options, int& status) {
   command->callback([&] { status = serve(options); });
 }
 
+// For the service alone, which is why no help names it.
+void add_control_session(CLI::App& app, std::filesystem::path& logs, int& status) {
+  auto* command = app.add_subcommand("control-session")->group("");
+  command->add_option("--logs", logs)->required();
+  command->callback([&] { status = control_session(logs); });
+}
+
 void add_runs(CLI::App& app, FetchOptions& options, int& status) {
   auto* command = app.add_subcommand("runs", "List, show, watch, cancel and fetch the runs of a server");
   command->require_subcommand(1);
@@ -137,6 +144,8 @@ int main_with(int argc, char** argv) {
 
   ServeOptions serve_options;
   add_serve(app, serve_options, status);
+  std::filesystem::path session_logs;
+  add_control_session(app, session_logs, status);
   FetchOptions fetch_options;
   add_runs(app, fetch_options, status);
 

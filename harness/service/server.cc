@@ -18,6 +18,7 @@
 #include "harness/events/run_journal.h"
 #include "harness/report/untrusted_text.h"
 #include "harness/service/artifact_service.h"
+#include "harness/service/control_service.h"
 #include "harness/service/listen_address.h"
 #include "harness/service/lookup_services.h"
 #include "harness/service/run_service.h"
@@ -96,6 +97,7 @@ class Server::Impl {
   std::unique_ptr<ArtifactServiceCalls> artifacts_;
   std::unique_ptr<KernelServiceCalls> kernels_;
   std::unique_ptr<HostServiceCalls> host_;
+  std::unique_ptr<ControlServiceCalls> control_;
   std::mutex stop_mutex_;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -112,6 +114,9 @@ Result<> Server::Impl::prepare_state() {
   std::error_code ignored;
   fs::remove_all(staging, ignored);
   TRY(make_directories(staging));
+  const auto control = options_.state / "control";
+  fs::remove_all(control, ignored);
+  TRY(make_directories(control));
   const auto runs = options_.state / "runs";
   TRY(make_directories(runs));
   store_ = TRY(RunStore::open(options_.state / "runs.sqlite"));
@@ -135,8 +140,12 @@ Result<> Server::Impl::prepare_state() {
       .grace = options_.grace,
   };
   queue_ = std::make_unique<RunQueue>(*store_, watchers_, std::move(queue_options));
-  context_ = std::unique_ptr<ServiceContext>(new ServiceContext{
-      .options = options_, .store = *store_, .watchers = watchers_, .queue = *queue_, .staging = staging});
+  context_ = std::unique_ptr<ServiceContext>(new ServiceContext{.options = options_,
+                                                                .store = *store_,
+                                                                .watchers = watchers_,
+                                                                .queue = *queue_,
+                                                                .staging = staging,
+                                                                .control = control});
   return {};
 }
 
@@ -145,6 +154,7 @@ Result<> Server::Impl::listen(const ListenAddress& address) {
   artifacts_ = std::make_unique<ArtifactServiceCalls>(*context_);
   kernels_ = std::make_unique<KernelServiceCalls>(*context_);
   host_ = std::make_unique<HostServiceCalls>(*context_);
+  control_ = std::make_unique<ControlServiceCalls>(*context_);
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -163,6 +173,7 @@ Result<> Server::Impl::listen(const ListenAddress& address) {
   builder.RegisterService(artifacts_.get());
   builder.RegisterService(kernels_.get());
   builder.RegisterService(host_.get());
+  builder.RegisterService(control_.get());
   server_ = builder.BuildAndStart();
   if (!server_ || port == 0) {
     server_.reset();
@@ -187,8 +198,10 @@ Result<> Server::Impl::start() {
 
 void Server::Impl::stop() {
   const std::lock_guard lock(stop_mutex_);
-  // First the run, so that its watchers see its end.
+  // First the run, so that its watchers see its end; sessions end meanwhile.
+  if (control_) control_->begin_stop();
   if (queue_) queue_->stop();
+  if (control_) control_->stop();
   if (!server_) return;
   // Streams that wait for queued runs would wait for ever.
   server_->Shutdown(std::chrono::system_clock::now());

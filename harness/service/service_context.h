@@ -23,6 +23,7 @@ struct ServiceContext {
   RunWatchers& watchers;
   RunQueue& queue;
   std::filesystem::path staging;  // Where requests are laid down before they are runs.
+  std::filesystem::path control;  // Where control sessions have their folders.
 
   // The log's text may be a client's: it is escaped where it is written.
   void log(std::string_view line) const {

@@ -3,13 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace panicroom::tests {
 
 ControlClient::ControlClient(const std::string& address)
     : stub_(v1::ControlService::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))),
-      stream_(stub_->Control(&context_)) {}
+      stream_([this] {
+        // A stop that never comes is a failure, and no test that hangs.
+        context_.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(10));
+        return stub_->Control(&context_);
+      }()) {}
 
 ControlClient::~ControlClient() {
   if (!finished_) vanish();

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <string>
 
 #include "harness/service/server.h"
 #include "tests/command_line.h"
@@ -33,7 +36,11 @@ class ControlTest : public testing::Test {
     options.policy.kernel_folders = {kernel->parent_path()};
     options.program = {program()};
     options.min_free_bytes = 0;
-    options.log = [](std::string_view line) { std::cerr << line << "\n"; };
+    options.log = [this](std::string_view line) {
+      const std::lock_guard lock(mutex_);
+      log_ += std::string(line) + "\n";
+      logged_.notify_all();
+    };
     auto server = service::Server::start(std::move(options));
     ASSERT_TRUE(server) << server.error().message();
     server_ = *std::move(server);
@@ -54,6 +61,9 @@ class ControlTest : public testing::Test {
 
   Scratch scratch_;
   fs::path runtime_ = scratch_.path() / "r";
+  std::mutex mutex_;
+  std::condition_variable logged_;
+  std::string log_;  // The server's.
   std::unique_ptr<service::Server> server_;
   v1::OpenOperation open_;
 };
@@ -176,7 +186,11 @@ TEST_F(ControlTest, TheMachineCanBeLookedAtAndChanged) {
   ASSERT_TRUE(client->call(resume).has_done());
   EXPECT_GT(guests(), 0U);
   client.reset();
-  server_->stop();
+  {
+    std::unique_lock lock(mutex_);
+    logged_.wait(lock, [this] { return log_.find("has ended") != std::string::npos; });
+    EXPECT_THAT(log_, HasSubstr("(the client is gone); its process ended with status 0"));
+  }
   EXPECT_EQ(guests(), 0U);
 }
 

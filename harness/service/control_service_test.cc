@@ -5,7 +5,9 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -88,7 +90,13 @@ class ControlServiceTest : public testing::Test {
     options_.log = [this](std::string_view line) {
       const std::lock_guard lock(mutex_);
       log_ += std::string(line) + "\n";
+      logged_.notify_all();
     };
+  }
+  // Until a session's process has been waited for.
+  void wait_for_end() {
+    std::unique_lock lock(mutex_);
+    logged_.wait(lock, [this] { return log_.find("has ended") != std::string::npos; });
   }
   void start() {
     auto server = Server::start(options_);
@@ -106,6 +114,7 @@ class ControlServiceTest : public testing::Test {
 
   TemporaryDirectory directory_;
   std::mutex mutex_;
+  std::condition_variable logged_;
   std::string log_;
   ServerOptions options_;
   std::unique_ptr<Server> server_;
@@ -148,8 +157,9 @@ TEST_F(ControlServiceTest, ACancelledStreamEndsItsProcess) {
   EXPECT_TRUE(left_something());
   one->cancel();
   one->finish();
+  wait_for_end();
+  EXPECT_THAT(log(), HasSubstr("(the client is gone); its process ended with status"));
   server_->stop();
-  EXPECT_THAT(log(), HasSubstr("its process ended with status"));
   EXPECT_FALSE(left_something());
 }
 

@@ -63,7 +63,7 @@ void ControlStream::OnCancel() {
 std::optional<Status> ControlStream::ended() {
   if (wake_->end_wanted()) return Status(StatusCode::UNAVAILABLE, "the server stops");
   const std::lock_guard lock(mutex_);
-  if (cancelled_) return Status::CANCELLED;
+  if (cancelled_) return Status(StatusCode::CANCELLED, "the client is gone");
   if (read_ended_ && !arrived_) return Status::OK;
   return std::nullopt;
 }

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 using testing::AllOf;
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -97,6 +98,20 @@ TEST_F(ControlTest, ASecondPanicMustNotStopTheDump) {
   back.mutable_restore_snapshot();
   ASSERT_TRUE(client.call(back).has_done());
   EXPECT_EQ(client.await(60).outcome(), v1::OUTCOME_NO_PANIC);
+
+  // scenarios/outcomes/crash-nmi-dropped.yaml: a rule that is made while the machine stands at the step's place.
+  ASSERT_TRUE(client.call(back).has_done());
+  client.run_to(0, "workload");
+  v1::ControlRequest drop;
+  auto& rule = *drop.mutable_set_stop_ipi()->add_rules();
+  rule.set_kind("nmi");
+  rule.set_to(1);
+  rule.set_deliver("drop");
+  ASSERT_TRUE(client.call(drop).has_done());
+  client.panic(0, "dropped");
+  const auto incomplete = client.await(60);
+  EXPECT_EQ(incomplete.outcome(), v1::OUTCOME_DUMP_INCOMPLETE) << incomplete.detail();
+  EXPECT_THAT(incomplete.dump().missing_cpus(), ElementsAre(1));
 
   EXPECT_TRUE(client.close().ok());
   EXPECT_EQ(guests(), 0U);

@@ -41,6 +41,8 @@ struct ServeOptions {
   std::string listen;                                 // Empty: a socket in the state directory.
   std::filesystem::path catalogue;                    // Empty: none.
   std::vector<std::filesystem::path> kernel_folders;  // Kernels below them may be named by their paths.
+  std::size_t control_sessions = 1;                   // At a time.
+  std::int64_t control_idle_seconds = 600;            // A session without requests ends then.
 };
 
 // What names a server, and a run of it.

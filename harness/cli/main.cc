@@ -60,6 +60,14 @@ void add_serve(CLI::App& app, ServeOptions& options, int& status) {
                    "Clients may name kernels below this folder by their paths; may be given several times")
       ->type_name("DIR")
       ->allow_extra_args(false);
+  command->add_option("--control-sessions", options.control_sessions, "Machines at a time under clients' own hands")
+      ->check(CLI::Range(0u, 64u))
+      ->capture_default_str();
+  command
+      ->add_option("--control-idle", options.control_idle_seconds,
+                   "Seconds without a request after which such a machine is ended")
+      ->check(CLI::Range(1u, 86'400u))
+      ->capture_default_str();
   command->callback([&] { status = serve(options); });
 }
 

@@ -53,6 +53,8 @@ Result<> serve_until_signal(const ServeOptions& options) {
       .state = options.state.empty() ? TRY(service::default_state_directory()) : options.state,
       .listen = options.listen,
       .policy = {.catalogue = options.catalogue, .kernel_folders = options.kernel_folders},
+      .max_control_sessions = options.control_sessions,
+      .control_idle_limit = std::chrono::seconds(options.control_idle_seconds),
       .program = {},
       .end_leftovers = harness::end_leftovers,
       .host = {},

@@ -163,6 +163,14 @@ TEST_F(ControlServiceTest, ACancelledStreamEndsItsProcess) {
   EXPECT_FALSE(left_something());
 }
 
+TEST_F(ControlServiceTest, AFullDiskTakesNoSessions) {
+  options_.min_free_bytes = ~std::uint64_t{0};
+  start();
+  const auto one = client();
+  one->open();
+  EXPECT_EQ(one->finish().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+}
+
 TEST_F(ControlServiceTest, AStubbornProcessIsKilled) {
   options_.grace = std::chrono::seconds(1);
   start();

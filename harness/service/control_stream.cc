@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "harness/service/control_open.h"
@@ -202,6 +204,11 @@ Status ControlStream::carry(ControlProcess& process, const v1::ControlRequest& o
 Status ControlStream::serve() {
   v1::ControlRequest open;
   if (auto status = take_open(open); !status.ok()) return status;
+  std::error_code error;
+  const auto space = std::filesystem::space(context_.control, error);
+  if (error || space.available < context_.options.min_free_bytes) {
+    return {StatusCode::RESOURCE_EXHAUSTED, "the server's disk is full"};
+  }
   auto process = ControlProcess::start(context_.options.program, context_.control);
   if (!process) return context_.internal(process.error());
   context_.log("a control session begins");

@@ -57,6 +57,8 @@ struct ServeOptions {
   std::optional<std::uint32_t> keep_days;           // Nothing: for ever.
   std::optional<std::uint64_t> keep_mib;            // Nothing: all.
   std::uint32_t drain_seconds = 300;                // After SIGTERM, for runs to come to their ends.
+  std::size_t control_sessions = 1;                 // At a time.
+  std::int64_t control_idle_seconds = 600;          // A session without requests ends then.
 };
 
 // What names a server, and a run of it.
@@ -81,6 +83,8 @@ int run(const RunOptions& options);
 int run_remotely(const RunOptions& options);
 // Until SIGTERM or Ctrl-C.
 int serve(const ServeOptions& options);
+// One session of interactive control, for the service: its socket is standard input. `logs`: a folder for its boot's.
+int control_session(const std::filesystem::path& logs);
 int runs_list(const RemoteOptions& options);
 int runs_show(const RemoteOptions& options);
 // As the command that started the run would have printed it; its exit status is the run's.

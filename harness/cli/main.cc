@@ -108,7 +108,22 @@ void add_serve(CLI::App& app, ServeOptions& options, int& status) {
   command->add_option("--metrics", options.metrics, "127.0.0.1:PORT or [::1]:PORT: metrics for Prometheus")
       ->type_name("ADDR");
   command->add_flag("--json-log", options.json_log, "Write the log as JSON, an object a line");
+  command->add_option("--control-sessions", options.control_sessions, "Machines at a time under clients' own hands")
+      ->check(CLI::Range(0u, 64u))
+      ->capture_default_str();
+  command
+      ->add_option("--control-idle", options.control_idle_seconds,
+                   "Seconds without a request after which such a machine is ended")
+      ->check(CLI::Range(1u, 86'400u))
+      ->capture_default_str();
   command->callback([&] { status = serve(options); });
+}
+
+// For the service alone, which is why no help names it.
+void add_control_session(CLI::App& app, std::filesystem::path& logs, int& status) {
+  auto* command = app.add_subcommand("control-session")->group("");
+  command->add_option("--logs", logs)->required();
+  command->callback([&] { status = control_session(logs); });
 }
 
 void add_runs(CLI::App& app, FetchOptions& options, int& status) {
@@ -184,6 +199,8 @@ int main_with(int argc, char** argv) {
 
   ServeOptions serve_options;
   add_serve(app, serve_options, status);
+  std::filesystem::path session_logs;
+  add_control_session(app, session_logs, status);
   FetchOptions fetch_options;
   add_runs(app, fetch_options, status);
 

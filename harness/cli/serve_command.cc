@@ -70,6 +70,8 @@ Result<> serve_until_signal(const ServeOptions& options) {
       .retention = retention(options),
       .max_queued = options.queued,
       .max_queued_of_a_client = options.queued_of_a_client.value_or(options.queued),
+      .max_control_sessions = options.control_sessions,
+      .control_idle_limit = std::chrono::seconds(options.control_idle_seconds),
       .program = {},
       .end_leftovers = harness::end_leftovers,
       .host = {},

@@ -101,11 +101,10 @@ grpc::Status RunServiceCalls::StartRun(grpc::ServerContext* call, const v1::Star
       std::move(record), {.all = context_.options.max_queued, .client = context_.options.max_queued_of_a_client}, *mark,
       [&](RunId id) { return staging->move_to(context_.queue.folder(id)); });
   if (!added) return context_.internal(added.error());
-  if (added->outcome == AddedRun::Outcome::kAdded && context_.options.log) {
+  if (added->outcome == AddedRun::Outcome::kAdded) {
     const auto& name = added->record.name();
-    context_.options.log({.level = LogLevel::kInfo,
-                          .message = fmt::format("{} is queued: {} scenarios", name, checked->scenarios),
-                          .fields = {{"run", name}, {"client", caller.identity}}});
+    context_.log(fmt::format("{} is queued: {} scenarios", name, checked->scenarios),
+                 {{"run", name}, {"client", caller.identity}});
   }
   return answer(*added, *response);
 }

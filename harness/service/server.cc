@@ -21,6 +21,7 @@
 #include "harness/events/run_journal.h"
 #include "harness/report/untrusted_text.h"
 #include "harness/service/artifact_service.h"
+#include "harness/service/control_service.h"
 #include "harness/service/listen_address.h"
 #include "harness/service/lookup_services.h"
 #include "harness/service/metrics.h"
@@ -145,6 +146,7 @@ class Server::Impl {
   std::unique_ptr<ArtifactServiceCalls> artifacts_;
   std::unique_ptr<KernelServiceCalls> kernels_;
   std::unique_ptr<HostServiceCalls> host_;
+  std::unique_ptr<ControlServiceCalls> control_;
   std::mutex stop_mutex_;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -161,6 +163,9 @@ Result<> Server::Impl::prepare_state() {
   std::error_code ignored;
   fs::remove_all(staging, ignored);
   TRY(make_directories(staging));
+  const auto control = options_.state / "control";
+  fs::remove_all(control, ignored);
+  TRY(make_directories(control));
   const auto runs = options_.state / "runs";
   TRY(make_directories(runs));
   store_ = TRY(RunStore::open(options_.state / "runs.sqlite"));
@@ -178,7 +183,8 @@ Result<> Server::Impl::prepare_state() {
                                                                 .watchers = watchers_,
                                                                 .queue = *queue_,
                                                                 .gate = *gate_,
-                                                                .staging = staging});
+                                                                .staging = staging,
+                                                                .control = control});
   return {};
 }
 
@@ -224,6 +230,7 @@ Result<> Server::Impl::listen(const std::vector<ListenAddress>& addresses) {
   artifacts_ = std::make_unique<ArtifactServiceCalls>(*context_);
   kernels_ = std::make_unique<KernelServiceCalls>(*context_);
   host_ = std::make_unique<HostServiceCalls>(*context_);
+  control_ = std::make_unique<ControlServiceCalls>(*context_);
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -247,6 +254,7 @@ Result<> Server::Impl::listen(const std::vector<ListenAddress>& addresses) {
   builder.RegisterService(artifacts_.get());
   builder.RegisterService(kernels_.get());
   builder.RegisterService(host_.get());
+  builder.RegisterService(control_.get());
   server_ = builder.BuildAndStart();
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const auto& target = addresses[i].target;
@@ -288,8 +296,10 @@ void Server::Impl::drain(std::chrono::steady_clock::time_point until) {
 
 void Server::Impl::stop() {
   const std::lock_guard lock(stop_mutex_);
-  // First the runs, so that their watchers see their ends.
+  // First the runs, so that their watchers see their ends; sessions end meanwhile.
+  if (control_) control_->begin_stop();
   if (queue_) queue_->stop();
+  if (control_) control_->stop();
   if (!server_) return;
   // Streams that wait for queued runs would wait for ever.
   server_->Shutdown(std::chrono::system_clock::now());

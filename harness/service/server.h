@@ -2,6 +2,7 @@
 // left out of this header.
 //
 // The state directory: runs.sqlite (RunStore), runs/N/ (see run_queue.h), staging/ (requests that are no runs yet),
+// control/ (folders of sessions),
 // socket, and lock, which keeps a second server out.
 #pragma once
 
@@ -49,6 +50,8 @@ struct ServerOptions {
   std::chrono::seconds download_time{3600};               // For one of them.
   std::uint64_t min_free_bytes = std::uint64_t{1} << 30;  // On the state directory's file system, to take a run.
   std::chrono::seconds grace{60};                         // For a run's process to end its guests.
+  std::size_t max_control_sessions = 1;                   // At a time.
+  std::chrono::seconds control_idle_limit{600};           // A control session ends if no request comes for so long.
 
   // This program; `run ...` is put behind it. Empty: the program that this process is.
   std::vector<std::string> program;

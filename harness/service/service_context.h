@@ -25,8 +25,13 @@ struct ServiceContext {
   RunQueue& queue;
   CallGate& gate;
   std::filesystem::path staging;       // Where requests are laid down before they are runs.
+  std::filesystem::path control;       // Where control sessions have their folders.
   std::atomic<bool> stopping = false;  // No new runs are taken.
 
+  void log(std::string message, std::vector<std::pair<std::string, std::string>> fields = {}) const {
+    if (options.log)
+      options.log({.level = LogLevel::kInfo, .message = std::move(message), .fields = std::move(fields)});
+  }
   // For calls that are the same for every client that may make them.
   [[nodiscard]] grpc::Status admit(const grpc::ServerContextBase& call, Role needed) const {
     Caller caller;

@@ -204,7 +204,7 @@ TEST_F(ControlTest, TheMachineCanBeLookedAtAndChanged) {
   {
     std::unique_lock lock(mutex_);
     logged_.wait(lock, [this] { return log_.find("has ended") != std::string::npos; });
-    EXPECT_THAT(log_, HasSubstr("(the client is gone); its process ended with status 0"));
+    EXPECT_THAT(log_, HasSubstr("(by the client); its process ended with status 0"));
   }
   EXPECT_EQ(guests(), 0U);
 }

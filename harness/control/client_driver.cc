@@ -17,7 +17,6 @@ namespace panicroom::control {
 namespace {
 
 using harness::AtIpi;
-using hypervisor::BreakpointId;
 using v1::ControlError;
 using v1::ControlRequest;
 
@@ -59,7 +58,7 @@ bool needs_first_kernel(ControlRequest::OperationCase operation) {
 
 }  // namespace
 
-ControlError control_error(ControlError::Code code, std::string message) {
+ControlError control_error(ControlError::Code code, std::string_view message) {
   ControlError error;
   error.set_code(code);
   error.set_message(harness::escape_untrusted(message));
@@ -178,8 +177,8 @@ Result<bool> ClientDriver::on_cancelled() {
 
 std::optional<ControlError> ClientDriver::refusal(const ControlRequest& request) const {
   const auto operation = request.operation_case();
-  const auto precondition = [](std::string message) {
-    return control_error(ControlError::CODE_PRECONDITION, std::move(message));
+  const auto precondition = [](std::string_view message) {
+    return control_error(ControlError::CODE_PRECONDITION, message);
   };
   if (operation == ControlRequest::OPERATION_NOT_SET) {
     return control_error(ControlError::CODE_INVALID, "a request without an operation that this server knows");
@@ -214,7 +213,7 @@ Result<> ClientDriver::serve(const ControlRequest& request) {
   if (request.has_await_outcome()) return await(request);
   v1::ControlResponse response;
   response.mutable_result()->set_id(request.id());
-  const auto performed = perform(request, *response.mutable_result());
+  auto performed = perform(request, *response.mutable_result());
   if (!performed) {
     if (performed.error().kind() == ErrorKind::kCancelled) return performed;
     *response.mutable_result()->mutable_error() = to_proto(performed.error());

@@ -7,6 +7,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "harness/control/request_queue.h"
 #include "harness/director/actions.h"
@@ -24,7 +26,7 @@ namespace panicroom::control {
 using ResponseSink = std::function<Result<>(v1::ControlResponse response)>;
 
 v1::ControlError to_proto(const Error& error);
-v1::ControlError control_error(v1::ControlError::Code code, std::string message);
+v1::ControlError control_error(v1::ControlError::Code code, std::string_view message);
 v1::ControlResponse error_response(std::uint64_t id, v1::ControlError error);
 
 // What a trial of a session is made of; everything outlives the driver.

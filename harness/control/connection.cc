@@ -15,7 +15,7 @@ namespace {
 
 Result<> receive_from(int socket, RequestQueue& requests) {
   FrameDecoder frames;
-  std::array<std::byte, 16 * 1024> bytes{};
+  std::array<std::byte, std::size_t{16} * 1024> bytes{};
   while (true) {
     const auto got = ::recv(socket, bytes.data(), bytes.size(), 0);
     if (got < 0 && errno == EINTR) continue;
@@ -33,7 +33,7 @@ Result<> receive_from(int socket, RequestQueue& requests) {
 }  // namespace
 
 Result<> Connection::receive(RequestQueue& requests) {
-  const auto received = receive_from(socket_.get(), requests);
+  auto received = receive_from(socket_.get(), requests);
   requests.close();
   return received;
 }

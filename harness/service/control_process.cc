@@ -98,7 +98,7 @@ Result<> ControlProcess::flush() {
 }
 
 Result<bool> ControlProcess::fill() {
-  std::array<std::byte, 16 * 1024> bytes{};
+  std::array<std::byte, std::size_t{16} * 1024> bytes{};
   while (true) {
     const auto got = ::recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (got < 0 && errno == EINTR) continue;

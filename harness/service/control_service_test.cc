@@ -158,7 +158,7 @@ TEST_F(ControlServiceTest, ACancelledStreamEndsItsProcess) {
   one->cancel();
   one->finish();
   wait_for_end();
-  EXPECT_THAT(log(), HasSubstr("(the client is gone); its process ended with status"));
+  EXPECT_THAT(log(), HasSubstr("(by the client); its process ended with status"));
   server_->stop();
   EXPECT_FALSE(left_something());
 }

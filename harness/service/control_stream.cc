@@ -214,8 +214,10 @@ Status ControlStream::serve() {
   context_.log("a control session begins");
   auto status = carry(*process, open);
   const auto how = process->end(context_.options.grace);
+  // A client that cancels is first seen as one that closes its side, or not.
+  const bool by_client = status.ok() || status.error_code() == StatusCode::CANCELLED;
   context_.log(fmt::format("a control session has ended ({}); its process {}",
-                           status.ok() ? "by the client" : status.error_message(), how));
+                           by_client ? "by the client" : status.error_message(), how));
   return status;
 }
 

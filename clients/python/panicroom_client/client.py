@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Type, Union
@@ -28,13 +28,14 @@ from panicroom.v1 import (
 from .addresses import TlsFiles, credentials
 from .control import ControlSession
 from .downloads import Folder, PartialFile
-from .errors import LimitError, PanicroomError, ProtocolError, UnavailableError, call_error, printable
+from .errors import LimitError, PanicroomError, ProtocolError, call_error, printable
 from .names import artifact_parts, run_name
 from .scenarios import Scenarios, scenario_files
 
 _ANSWER_SECONDS = 60.0  # For an answer that takes the server no time.
 _CANCEL_SECONDS = 10.0
 _MAX_IDLE_ATTEMPTS = 20  # Connections that bring nothing, one behind the other.
+_DROPPED_SECONDS = 0.1
 _MAX_FILES = 100_000
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),
@@ -86,6 +87,7 @@ class Client:
         self._artifacts = artifact_service_pb2_grpc.ArtifactServiceStub(self._channel)
         self._kernels = kernel_service_pb2_grpc.KernelServiceStub(self._channel)
         self._host = host_service_pb2_grpc.HostServiceStub(self._channel)
+        self._health = self._channel.unary_unary("/grpc.health.v1.Health/Check")
         self._control = control_service_pb2_grpc.ControlServiceStub(self._channel)
 
     def __enter__(self) -> Client:
@@ -338,24 +340,19 @@ class Client:
         self._connect(patient=True)
 
     def _connect(self, patient: bool) -> None:
-        """Returns when there is a connection: one that fails is tried again for as long as the client is patient."""
-        changed = threading.Condition()
-        state: list[grpc.ChannelConnectivity] = []
-
-        def on_state(now: grpc.ChannelConnectivity) -> None:
-            with changed:
-                state.append(now)
-                changed.notify_all()
-
-        wanted = {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.SHUTDOWN}
-        if not patient:
-            wanted.add(grpc.ChannelConnectivity.TRANSIENT_FAILURE)
-        self._channel.subscribe(on_state, try_to_connect=True)
-        try:
-            with changed:
-                changed.wait_for(lambda: bool(state) and state[-1] in wanted, timeout=self._patience)
-                last = state[-1] if state else None
-        finally:
-            self._channel.unsubscribe(on_state)
-        if last != grpc.ChannelConnectivity.READY:
-            raise UnavailableError(grpc.StatusCode.UNAVAILABLE, f"the server {self.address} does not answer")
+        """Returns when the server answers; one that is away is waited for as long as the client is patient."""
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                # Any answer will do, also that of a server without this service. Of the channel's own states a thread of
+                # gRPC's would tell, which does not end with the channel.
+                self._health(b"", timeout=max(until - time.monotonic(), 0.001), wait_for_ready=patient)
+                return
+            except grpc.RpcError as error:
+                code: Any = error
+                if code.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                    return
+                if not patient or time.monotonic() >= until:
+                    raise call_error(error) from None
+                # gRPC has waited, unless something there takes connections and drops them.
+                time.sleep(_DROPPED_SECONDS)

@@ -64,6 +64,7 @@ class Cancelling:
         try:
             assert self._name is not None
             self._client.cancel_run(self._name)
+            say(f"{self._name} is being cancelled")
         except PanicroomError as error:
             say(f"it could not be cancelled: {error}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import shutil
@@ -81,7 +80,8 @@ class Server:
         if not self.address:
             raise RuntimeError("the server did not start: " + (folder / "server.log").read_text())
 
-    def end(self, number: int = signal.SIGTERM) -> None:
+    def end(self, number: int = signal.SIGINT) -> None:
+        """By default without waiting for what is under way, as SIGTERM would."""
         if self._process.poll() is None:
             self._process.send_signal(number)
         self._process.wait()
@@ -155,21 +155,29 @@ class Background:
         return self._result
 
 
-@contextlib.contextmanager
-def waiting_apt(folder: Path) -> Iterator[Path]:
+class WaitingApt:
     """A folder for PATH with an apt-get that never answers: a run that wants a kernel of Debian's waits for it.
 
     That is how a run is under way for as long as a test wants, without a guest.
     """
-    programs = folder / "bin"
-    programs.mkdir()
-    os.mkfifo(folder / "gate")
-    script = programs / "apt-get"
-    script.write_text(f"#!/bin/sh\nread -r line <'{folder}/gate'\nexit 100\n")
-    script.chmod(0o700)
-    # Both ends, so that the reader waits for a line that does not come.
-    gate = os.open(folder / "gate", os.O_RDWR)
-    try:
-        yield programs
-    finally:
-        os.close(gate)  # Whoever still reads comes to the end.
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "bin"
+        self.path.mkdir()
+        script = self.path / "apt-get"
+        script.write_text(f"#!/bin/sh\necho begun >'{folder}/begun'\nread -r line <'{folder}/gate'\nexit 100\n")
+        script.chmod(0o700)
+        # Both ends of each: the script's ends open at once, and it waits for a line that does not come.
+        self._fifos = []
+        for name in ("begun", "gate"):
+            os.mkfifo(folder / name)
+            self._fifos.append(os.open(folder / name, os.O_RDWR))
+
+    def wait(self) -> None:
+        """Returns when a run has come to it."""
+        os.read(self._fifos[0], len("begun\n"))
+
+    def close(self) -> None:
+        """Whoever still reads comes to the end."""
+        while self._fifos:
+            os.close(self._fifos.pop())

@@ -27,7 +27,7 @@ Result<> serve_session(const std::filesystem::path& logs) {
   harness::Cancellation cancellation;
   control::RequestQueue requests;
   const SignalWatcher signals(
-      [&] {
+      [&](int) {
         cancellation.request();
         requests.close();
       },

@@ -25,16 +25,16 @@ class AccessTest : public ServerTest {
  protected:
   void SetUp() override {
     ServerTest::SetUp();
-    options_.tls = lab_.issue("server", {.common_name = {}, .dns = {"localhost"}, .uris = {}});
+    options_.tls = lab_.issue("server", {.common_name = {}, .dns = {}, .uris = {}, .ips = {"127.0.0.1"}});
     options_.clients = directory_.path() / "clients.yaml";
     ASSERT_TRUE(
         write_file(options_.clients,
                    "clients: {seer: view, runner: run, spiffe://lab/runner2: run, boss: control, old: control}\n"));
-    options_.listen = {"unix:" + (directory_.path() / "socket").string(), "localhost:0"};
+    options_.listen = {"unix:" + (directory_.path() / "socket").string(), "127.0.0.1:0"};
   }
 
   TlsFiles certificate(const std::string& name) {
-    return lab_.issue(name, {.common_name = name, .dns = {}, .uris = {}});
+    return lab_.issue(name, {.common_name = name, .dns = {}, .uris = {}, .ips = {}});
   }
   std::shared_ptr<grpc::Channel> channel(const TlsFiles& files) const {
     return grpc::CreateChannel(server_->addresses()[1],
@@ -70,7 +70,8 @@ TEST_F(AccessTest, RolesDecideWhatAClientMayDo) {
   start();
   const auto seer = channel(certificate("seer"));
   const auto runner = channel(certificate("runner"));
-  const auto runner2 = channel(lab_.issue("r2", {.common_name = "boss", .dns = {}, .uris = {"spiffe://lab/runner2"}}));
+  const auto runner2 =
+      channel(lab_.issue("r2", {.common_name = "boss", .dns = {}, .uris = {"spiffe://lab/runner2"}, .ips = {}}));
   const auto boss = channel(certificate("boss"));
   EXPECT_EQ(look(seer), StatusCode::OK);
   EXPECT_EQ(start_at(seer), StatusCode::PERMISSION_DENIED);
@@ -92,14 +93,14 @@ TEST_F(AccessTest, RolesDecideWhatAClientMayDo) {
 TEST_F(AccessTest, CertificatesThatAreNotRightDoNotGetIn) {
   start();
   const TestAuthority foreign(directory_.path() / "foreign");
-  auto files = foreign.issue("boss", {.common_name = "boss", .dns = {}, .uris = {}});
+  auto files = foreign.issue("boss", {.common_name = "boss", .dns = {}, .uris = {}, .ips = {}});
   files.ca = lab_.ca();
   EXPECT_EQ(look(channel(files)), StatusCode::UNAVAILABLE) << "of another authority";
-  EXPECT_EQ(look(channel(lab_.issue("old", {.common_name = "old", .dns = {}, .uris = {}}, -60))),
+  EXPECT_EQ(look(channel(lab_.issue("old", {.common_name = "old", .dns = {}, .uris = {}, .ips = {}}, -60))),
             StatusCode::UNAVAILABLE)
       << "expired";
   EXPECT_EQ(look(channel(certificate("stranger"))), StatusCode::PERMISSION_DENIED);
-  EXPECT_EQ(look(channel(lab_.issue("nobody", {.common_name = {}, .dns = {}, .uris = {}}))),
+  EXPECT_EQ(look(channel(lab_.issue("nobody", {.common_name = {}, .dns = {}, .uris = {}, .ips = {}}))),
             StatusCode::PERMISSION_DENIED)
       << "without any name";
   EXPECT_EQ(look(grpc::CreateChannel(server_->addresses()[1], grpc::InsecureChannelCredentials())),

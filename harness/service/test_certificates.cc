@@ -49,6 +49,7 @@ Certificate make_certificate(EVP_PKEY& key, const CertificateNames& names, long 
   std::string alternatives;
   for (const auto& dns : names.dns) alternatives += (alternatives.empty() ? "DNS:" : ",DNS:") + dns;
   for (const auto& uri : names.uris) alternatives += (alternatives.empty() ? "URI:" : ",URI:") + uri;
+  for (const auto& ip : names.ips) alternatives += (alternatives.empty() ? "IP:" : ",IP:") + ip;
   if (!alternatives.empty()) add_extension(*certificate, NID_subject_alt_name, alternatives);
   EXPECT_GT(X509_sign(certificate.get(), &issuer_key, EVP_sha256()), 0);
   return certificate;
@@ -69,8 +70,8 @@ struct TestAuthority::Keys {
 TestAuthority::TestAuthority(fs::path folder) : folder_(std::move(folder)) {
   fs::create_directories(folder_);
   Key key = make_key();
-  auto certificate = make_certificate(*key, {.common_name = folder_.filename().string(), .dns = {}, .uris = {}}, 3600,
-                                      true, nullptr, *key);
+  auto certificate = make_certificate(
+      *key, {.common_name = folder_.filename().string(), .dns = {}, .uris = {}, .ips = {}}, 3600, true, nullptr, *key);
   write_certificate(ca(), *certificate);
   keys_ = std::unique_ptr<Keys>(new Keys{.key = std::move(key), .certificate = std::move(certificate)});
 }

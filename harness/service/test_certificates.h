@@ -14,6 +14,7 @@ struct CertificateNames {
   std::string common_name;       // Empty: none.
   std::vector<std::string> dns;  // Subject alternative names.
   std::vector<std::string> uris;
+  std::vector<std::string> ips;
 };
 
 // An authority of its own, with its files in a folder.

@@ -23,7 +23,7 @@ class TlsFilesTest : public testing::Test {
 
   TemporaryDirectory directory_;
   TestAuthority authority_{directory_.path() / "lab"};
-  TlsFiles files_ = authority_.issue("host", {.common_name = "host", .dns = {}, .uris = {}});
+  TlsFiles files_ = authority_.issue("host", {.common_name = "host", .dns = {}, .uris = {}, .ips = {}});
 };
 
 TEST_F(TlsFilesTest, GoodFilesAreTaken) {
@@ -47,9 +47,9 @@ TEST_F(TlsFilesTest, EachMistakeNamesItsFile) {
   std::filesystem::permissions(files.key, std::filesystem::perms::owner_read);
   EXPECT_THAT(error_of(files), HasSubstr("host.pem has no private key"));
   files = files_;
-  files.key = authority_.issue("other", {.common_name = "other", .dns = {}, .uris = {}}).key;
+  files.key = authority_.issue("other", {.common_name = "other", .dns = {}, .uris = {}, .ips = {}}).key;
   EXPECT_THAT(error_of(files), HasSubstr("other.key is not that of the certificate"));
-  EXPECT_THAT(error_of(authority_.issue("old", {.common_name = "old", .dns = {}, .uris = {}}, -60)),
+  EXPECT_THAT(error_of(authority_.issue("old", {.common_name = "old", .dns = {}, .uris = {}, .ips = {}}, -60)),
               HasSubstr("old.pem has expired"));
   std::filesystem::permissions(files_.key, std::filesystem::perms::others_read, std::filesystem::perm_options::add);
   EXPECT_THAT(error_of(files_), HasSubstr("open to everybody"));

@@ -5,9 +5,11 @@
 
 #include <cstdio>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 
+#include "base/file.h"
 #include "tests/command_line.h"
 
 namespace panicroom::tests {
@@ -104,6 +106,48 @@ TEST_F(ServiceTest, AKernelThatCannotBeReadFailsTheRun) {
   EXPECT_THAT(result.err, HasSubstr(here.err.substr(here.err.rfind("panicroom: error: "))));
   EXPECT_THAT(at(*server, {"runs", "list"}).out, AllOf(HasSubstr("runs/1"), HasSubstr("failed")));
   EXPECT_EQ(at(*server, {"runs", "watch", "1"}).status, here.status);
+}
+
+TEST_F(ServiceTest, ScenariosOfTheCatalogueAreNamed) {
+  fs::create_directory(scratch_.path() / "kernels");
+  const auto kernel = scratch_.file("kernels/bzImage", "none").native();
+  const auto server = serve("--catalogue '" + catalogue().string() + "' --allow-kernels '" +
+                            (scratch_.path() / "kernels").native() + "'");
+  const auto run = [&](const std::string& what) {
+    return at(*server, {"run", what, "--kernel", kernel, "--out", out_.native()});
+  };
+  // It is found: the kernel is what is wrong.
+  EXPECT_THAT(run("catalogue:oops.yaml").err, HasSubstr("bzImage"));
+  EXPECT_THAT(at(*server, {"runs", "show", "1"}).out, AllOf(HasSubstr("scenarios  1"), HasSubstr("client     local")));
+  const auto missing = run("catalogue:none.yaml");
+  EXPECT_EQ(missing.status, 2);
+  EXPECT_THAT(missing.err, HasSubstr("'none.yaml' is not in the server's catalogue"));
+}
+
+TEST_F(ServiceTest, TheLogIsJsonWhereThatIsAskedFor) {
+  {
+    const auto server = serve("--json-log");
+    const auto bad = scratch_.file("one.yaml", kScenario).native();
+    EXPECT_EQ(at(*server, {"run", bad, "--kernel", "debian:none/none"}).status, 2);
+  }
+  std::istringstream log(read_text_file(state_.string() + ".log").value());
+  int lines = 0;
+  for (std::string line; std::getline(log, line);) {
+    // Ctrl-C's own word is for a terminal.
+    if (line.empty() || line.starts_with("panicroom: ")) continue;
+    ++lines;
+    EXPECT_THAT(line, testing::MatchesRegex(R"(\{"time":"[-0-9T:.]+Z","level":"[a-z]+","message":".*\})"));
+  }
+  EXPECT_GE(lines, 2);
+}
+
+TEST_F(ServiceTest, TlsTakesAllItsFiles) {
+  const auto result = panicroom({"serve", "--state", state_.native(), "--tls-key", "/nonexistent"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("--tls-certificate, --tls-ca")));
+  const auto client = panicroom({"runs", "list", "--server", "192.0.2.1:1"});
+  EXPECT_EQ(client.status, 2);
+  EXPECT_THAT(client.err, HasSubstr("--tls-certificate"));
 }
 
 TEST_F(ServiceTest, ASignalStopsAServerThatHasNothingToDo) {

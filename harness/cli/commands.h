@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "harness/cli/server_choice.h"
 
 namespace panicroom::cli {
 
@@ -32,21 +33,38 @@ struct RunOptions {
   std::optional<std::filesystem::path> json;
   std::optional<std::filesystem::path> junit;
   std::optional<std::filesystem::path> ktap;
-  std::optional<std::string> server;             // Where it is carried out; nothing: here.
+  ServerChoice server;                           // Where it is carried out; no address: here.
   std::optional<std::filesystem::path> journal;  // Where the run's events go, for the service: see run_journal.h.
 };
 
 struct ServeOptions {
-  std::filesystem::path state;                        // Empty: the default.
-  std::string listen;                                 // Empty: a socket in the state directory.
+  std::filesystem::path state;            // Empty: the default.
+  std::vector<std::string> listen;        // Empty: a socket in the state directory.
+  std::filesystem::path tls_certificate;  // All three, or none.
+  std::filesystem::path tls_key;
+  std::filesystem::path tls_ca;
+  std::filesystem::path clients;                      // Which of them may do what.
   std::filesystem::path catalogue;                    // Empty: none.
   std::vector<std::filesystem::path> kernel_folders;  // Kernels below them may be named by their paths.
+  std::string metrics;                                // Empty: none.
+  bool json_log = false;
+  std::uint32_t runs = 1;                         // At a time.
+  std::optional<std::uint32_t> runs_of_a_client;  // At a time. Nothing: as many as `runs`.
+  std::uint32_t queued = 1000;
+  std::optional<std::uint32_t> queued_of_a_client;  // Nothing: as many as `queued`.
+  std::uint32_t vcpus = 64;                         // Of all runs at a time.
+  std::uint64_t memory_mib = 16384;                 // As well.
+  std::optional<std::uint32_t> keep_days;           // Nothing: for ever.
+  std::optional<std::uint64_t> keep_mib;            // Nothing: all.
+  std::uint32_t drain_seconds = 300;                // After SIGTERM, for runs to come to their ends.
+  std::size_t control_sessions = 1;                 // At a time.
+  std::int64_t control_idle_seconds = 600;          // A session without requests ends then.
 };
 
 // What names a server, and a run of it.
 struct RemoteOptions {
-  std::string server;  // Empty: the one with the default state directory.
-  std::string run;     // "runs/17", or 17 alone.
+  ServerChoice server;
+  std::string run;  // "runs/17", or 17 alone.
 };
 
 struct FetchOptions {
@@ -62,9 +80,11 @@ struct ReportOptions {
 
 int run(const RunOptions& options);
 // The same, carried out by the server that the options name.
-int run_remotely(const RunOptions& options, const std::string& server);
+int run_remotely(const RunOptions& options);
 // Until SIGTERM or Ctrl-C.
 int serve(const ServeOptions& options);
+// One session of interactive control, for the service: its socket is standard input. `logs`: a folder for its boot's.
+int control_session(const std::filesystem::path& logs);
 int runs_list(const RemoteOptions& options);
 int runs_show(const RemoteOptions& options);
 // As the command that started the run would have printed it; its exit status is the run's.

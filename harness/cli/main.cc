@@ -9,6 +9,17 @@
 namespace panicroom::cli {
 namespace {
 
+void add_server(CLI::App& command, ServerChoice& server, const std::string& what) {
+  command.add_option("--server", server.address, what)->type_name("ADDR");
+  command.add_option("--tls-certificate", server.certificate, "For a server with TLS: this client's certificate, PEM")
+      ->type_name("FILE")
+      ->envname("PANICROOM_TLS_CERTIFICATE");
+  command.add_option("--tls-key", server.key, "Its private key, PEM")->type_name("FILE")->envname("PANICROOM_TLS_KEY");
+  command.add_option("--tls-ca", server.ca, "The roots that the server's certificate has to come from, PEM")
+      ->type_name("FILE")
+      ->envname("PANICROOM_TLS_CA");
+}
+
 void add_run(CLI::App& app, RunOptions& options, int& status) {
   auto* command = app.add_subcommand("run", "Run scenarios and say what each kernel did");
   command->add_option("PATH", options.scenarios, "Scenario files, or folders of them")->required();
@@ -38,13 +49,39 @@ void add_run(CLI::App& app, RunOptions& options, int& status) {
   command->add_option("--json", options.json, "Write the report as JSON")->type_name("FILE");
   command->add_option("--junit", options.junit, "Write the report as JUnit XML")->type_name("FILE");
   command->add_option("--ktap", options.ktap, "Write the report as KTAP")->type_name("FILE");
-  command
-      ->add_option("--server", options.server,
-                   "Where it is carried out: the address that panicroom serve prints (default: here)")
-      ->type_name("ADDR");
+  add_server(
+      *command, options.server,
+      "Where it is carried out: the address that panicroom serve prints (default: here). Its catalogue's scenarios "
+      "are named catalogue:PATH");
   // For the service alone.
   command->add_option("--journal", options.journal)->group("");
-  command->callback([&] { status = options.server ? run_remotely(options, *options.server) : run(options); });
+  command->callback([&] { status = options.server.address.empty() ? run(options) : run_remotely(options); });
+}
+
+void add_serve_limits(CLI::App& command, ServeOptions& options) {
+  const auto number = [&](const std::string& name, auto& value, const std::string& what) {
+    return command.add_option(name, value, what)->type_name("N");
+  };
+  const auto many = CLI::Range(1u, 1'000'000u);
+  number("--max-runs", options.runs, "Runs at a time")->check(CLI::Range(1u, 64u))->capture_default_str();
+  number("--max-runs-per-client", options.runs_of_a_client, "Runs of one client at a time (default: as --max-runs)")
+      ->check(CLI::Range(1u, 64u));
+  number("--max-queued", options.queued, "Runs that wait")->check(many)->capture_default_str();
+  number("--max-queued-per-client", options.queued_of_a_client,
+         "Runs of one client that wait (default: as --max-queued)")
+      ->check(many);
+  number("--max-vcpus", options.vcpus, "vCPUs of all runs at a time")
+      ->check(CLI::Range(2u, 4096u))
+      ->capture_default_str();
+  number("--max-memory", options.memory_mib, "MiB of memory of all runs' machines at a time")
+      ->check(CLI::Range(std::uint64_t{256}, std::uint64_t{1} << 24))
+      ->capture_default_str();
+  number("--keep-days", options.keep_days, "Remove runs so many days after their end (default: never)")->check(many);
+  number("--keep-mib", options.keep_mib, "Remove the oldest runs where all take more MiB (default: never)")
+      ->check(many);
+  number("--drain", options.drain_seconds, "Seconds that runs have after SIGTERM to come to their ends")
+      ->check(CLI::Range(0u, 86'400u))
+      ->capture_default_str();
 }
 
 void add_serve(CLI::App& app, ServeOptions& options, int& status) {
@@ -52,15 +89,41 @@ void add_serve(CLI::App& app, ServeOptions& options, int& status) {
   command->add_option("--state", options.state, "Folder for runs and what they leave")->type_name("DIR");
   command
       ->add_option("--listen", options.listen,
-                   "unix:PATH, 127.0.0.1:PORT or [::1]:PORT; a socket in the state folder if not given")
-      ->type_name("ADDR");
+                   "unix:PATH or HOST:PORT; a socket in the state folder if not given; may be given several times")
+      ->type_name("ADDR")
+      ->allow_extra_args(false);
+  command->add_option("--tls-certificate", options.tls_certificate, "PEM: ports take TLS, with this certificate")
+      ->type_name("FILE");
+  command->add_option("--tls-key", options.tls_key, "PEM: its private key")->type_name("FILE");
+  command->add_option("--tls-ca", options.tls_ca, "PEM: the roots that clients' certificates have to come from")
+      ->type_name("FILE");
+  command->add_option("--clients", options.clients, "YAML: which clients may do what, with TLS")->type_name("FILE");
   command->add_option("--catalogue", options.catalogue, "Folder of scenarios that clients can name")->type_name("DIR");
   command
       ->add_option("--allow-kernels", options.kernel_folders,
                    "Clients may name kernels below this folder by their paths; may be given several times")
       ->type_name("DIR")
       ->allow_extra_args(false);
+  add_serve_limits(*command, options);
+  command->add_option("--metrics", options.metrics, "127.0.0.1:PORT or [::1]:PORT: metrics for Prometheus")
+      ->type_name("ADDR");
+  command->add_flag("--json-log", options.json_log, "Write the log as JSON, an object a line");
+  command->add_option("--control-sessions", options.control_sessions, "Machines at a time under clients' own hands")
+      ->check(CLI::Range(0u, 64u))
+      ->capture_default_str();
+  command
+      ->add_option("--control-idle", options.control_idle_seconds,
+                   "Seconds without a request after which such a machine is ended")
+      ->check(CLI::Range(1u, 86'400u))
+      ->capture_default_str();
   command->callback([&] { status = serve(options); });
+}
+
+// For the service alone, which is why no help names it.
+void add_control_session(CLI::App& app, std::filesystem::path& logs, int& status) {
+  auto* command = app.add_subcommand("control-session")->group("");
+  command->add_option("--logs", logs)->required();
+  command->callback([&] { status = control_session(logs); });
 }
 
 void add_runs(CLI::App& app, FetchOptions& options, int& status) {
@@ -68,8 +131,7 @@ void add_runs(CLI::App& app, FetchOptions& options, int& status) {
   command->require_subcommand(1);
   const auto add = [&](const std::string& name, const std::string& what, auto callback) {
     auto* sub = command->add_subcommand(name, what);
-    sub->add_option("--server", options.remote.server, "Its address (default: the one of this user's panicroom serve)")
-        ->type_name("ADDR");
+    add_server(*sub, options.remote.server, "Its address (default: the one of this user's panicroom serve)");
     if (name != "list") sub->add_option("RUN", options.remote.run, "runs/17, or 17")->required();
     sub->callback([&status, callback] { status = callback(); });
     return sub;
@@ -137,6 +199,8 @@ int main_with(int argc, char** argv) {
 
   ServeOptions serve_options;
   add_serve(app, serve_options, status);
+  std::filesystem::path session_logs;
+  add_control_session(app, session_logs, status);
   FetchOptions fetch_options;
   add_runs(app, fetch_options, status);
 

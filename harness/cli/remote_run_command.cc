@@ -40,8 +40,15 @@ std::string wire_path(const std::filesystem::path& file, std::set<std::string>& 
   return unique;
 }
 
+// Paths that begin with it are the server's: what stands behind it is a path in its catalogue.
+constexpr std::string_view kCataloguePrefix = "catalogue:";
+
 Result<v1::StartRunRequest> make_request(const RunOptions& options, const std::vector<harness::Scenario>& scenarios) {
   v1::StartRunRequest request;
+  for (const auto& path : options.scenarios) {
+    const std::string_view text = path.native();
+    if (text.starts_with(kCataloguePrefix)) request.add_catalogue(std::string(text.substr(kCataloguePrefix.size())));
+  }
   std::set<std::filesystem::path> files;
   std::set<std::string> taken;
   for (const auto& scenario : scenarios) {
@@ -61,23 +68,25 @@ Result<v1::StartRunRequest> make_request(const RunOptions& options, const std::v
   return request;
 }
 
-Result<int> run_there(const RunOptions& options, const std::string& server, std::vector<harness::Scenario> scenarios) {
+Result<int> run_there(const RunOptions& options, std::vector<harness::Scenario> scenarios) {
   const auto request = TRY(make_request(options, scenarios));
   std::size_t width = 0;
-  auto selection = TRY(harness::select_tiers(std::move(scenarios), options.tiers));
+  harness::TierSelection selection;
+  // Tiers of the catalogue's are the server's to know.
+  if (request.catalogue().empty()) selection = TRY(harness::select_tiers(std::move(scenarios), options.tiers));
   for (const auto& scenario : selection.scenarios) width = std::max(width, scenario.name.size());
 
-  service::Client client(server);
+  auto client = TRY(connect(options.server));
   const auto record = TRY(client.start_run(request));
   const auto progress = harness::make_progress(std::cerr, harness::inspect_terminal(STDERR_FILENO));
   const auto out = options.out.empty() ? default_out() : options.out;
   RunOutput output(*progress, out, width);
-  progress->print(fmt::format("panicroom: {} at {}\n", record.name(), server));
+  progress->print(fmt::format("panicroom: {} at {}\n", record.name(), options.server.address));
   RemoteRun run(client, *progress, output);
   Result<v1::RunEnded> ended = host_error("not watched");
   {
     const SignalWatcher signals(
-        [&] {
+        [&](int) {
           // What cannot be cancelled is watched on; once more leaves.
           [[maybe_unused]] const auto cancelled = client.cancel_run(record.name());
         },
@@ -103,14 +112,17 @@ Result<int> run_there(const RunOptions& options, const std::string& server, std:
 
 }  // namespace
 
-int run_remotely(const RunOptions& options, const std::string& server) {
+int run_remotely(const RunOptions& options) {
+  std::vector<std::filesystem::path> paths;
+  std::ranges::copy_if(options.scenarios, std::back_inserter(paths),
+                       [](const auto& path) { return !path.native().starts_with(kCataloguePrefix); });
   // The server checks as well; here the files have the names that the user knows.
-  auto parsed = harness::load(options.scenarios);
+  auto parsed = paths.empty() ? harness::ParseResult() : harness::load(paths);
   if (!parsed.diagnostics.empty()) {
     fmt::print(stderr, "{}", harness::render(parsed.diagnostics));
     return kWrongInput;
   }
-  const auto status = run_there(options, server, std::move(parsed.scenarios));
+  const auto status = run_there(options, std::move(parsed.scenarios));
   return status ? *status : fail(status.error());
 }
 

@@ -13,17 +13,11 @@
 #include "harness/cli/signals.h"
 #include "harness/report/report_files.h"
 #include "harness/report/untrusted_text.h"
-#include "harness/service/server.h"
 
 namespace panicroom::cli {
 namespace {
 
 using google::protobuf::util::TimeUtil;
-
-Result<std::string> address_of(const RemoteOptions& options) {
-  if (!options.server.empty()) return options.server;
-  return service::default_address(TRY(service::default_state_directory()));
-}
 
 std::string state_word(v1::RunState state) {
   switch (state) {
@@ -52,24 +46,26 @@ std::string counts_text(const v1::RunRecord& run) {
 }
 
 Result<> list(const RemoteOptions& options) {
-  service::Client client(TRY(address_of(options)));
+  auto client = TRY(connect(options.server));
   const auto runs = TRY(client.list_runs());
   if (runs.empty()) {
     fmt::print("no runs\n");
     return {};
   }
-  using Row = std::array<std::string, 4>;
-  std::vector<Row> rows = {{"RUN", "STATE", "QUEUED", "TRIALS"}};
+  using Row = std::array<std::string, 5>;
+  std::vector<Row> rows = {{"RUN", "STATE", "CLIENT", "QUEUED", "TRIALS"}};
   for (const auto& run : runs) {
     rows.push_back({harness::escape_untrusted(run.name()), state_word(run.state()),
-                    TimeUtil::ToString(run.create_time()), counts_text(run)});
+                    harness::escape_untrusted(run.client()), TimeUtil::ToString(run.create_time()), counts_text(run)});
   }
-  Row::size_type widths[3] = {};
+  constexpr std::size_t kPadded = std::tuple_size_v<Row> - 1;
+  std::array<std::size_t, kPadded> widths{};
   for (const auto& row : rows) {
-    for (std::size_t i = 0; i < 3; ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (std::size_t i = 0; i < kPadded; ++i) widths[i] = std::max(widths[i], row[i].size());
   }
   for (const auto& row : rows) {
-    fmt::print("{:<{}}  {:<{}}  {:<{}}  {}\n", row[0], widths[0], row[1], widths[1], row[2], widths[2], row[3]);
+    for (std::size_t i = 0; i < kPadded; ++i) fmt::print("{:<{}}  ", row[i], widths[i]);
+    fmt::print("{}\n", row.back());
   }
   return {};
 }
@@ -82,10 +78,11 @@ void print_joined(std::string_view label, const google::protobuf::RepeatedPtrFie
 }
 
 Result<> show(const RemoteOptions& options) {
-  service::Client client(TRY(address_of(options)));
+  auto client = TRY(connect(options.server));
   const auto run = TRY(client.get_run(TRY(service::run_name_of(options.run))));
   fmt::print("{:<10} {}\n", "run", harness::escape_untrusted(run.name()));
   fmt::print("{:<10} {}\n", "state", state_word(run.state()));
+  fmt::print("{:<10} {}\n", "client", harness::escape_untrusted(run.client()));
   if (!run.error().empty()) fmt::print("{:<10} {}\n", "why", harness::escape_untrusted(run.error()));
   fmt::print("{:<10} {}\n", "queued", TimeUtil::ToString(run.create_time()));
   if (run.has_start_time()) fmt::print("{:<10} {}\n", "began", TimeUtil::ToString(run.start_time()));
@@ -99,7 +96,7 @@ Result<> show(const RemoteOptions& options) {
 }
 
 Result<int> watch(const RemoteOptions& options) {
-  service::Client client(TRY(address_of(options)));
+  auto client = TRY(connect(options.server));
   const auto name = TRY(service::run_name_of(options.run));
   const auto progress = harness::make_progress(std::cerr, harness::inspect_terminal(STDERR_FILENO));
   RunOutput output(*progress, {}, 0);
@@ -112,7 +109,7 @@ Result<int> watch(const RemoteOptions& options) {
 }
 
 Result<> cancel(const RemoteOptions& options) {
-  service::Client client(TRY(address_of(options)));
+  auto client = TRY(connect(options.server));
   const auto run = TRY(client.cancel_run(TRY(service::run_name_of(options.run))));
   fmt::print("{} {}\n", harness::escape_untrusted(run.name()),
              run.state() == v1::RUN_STATE_RUNNING ? "is ending its guests" : "is " + state_word(run.state()));
@@ -120,7 +117,7 @@ Result<> cancel(const RemoteOptions& options) {
 }
 
 Result<> fetch(const FetchOptions& options) {
-  service::Client client(TRY(address_of(options.remote)));
+  auto client = TRY(connect(options.remote.server));
   const auto name = TRY(service::run_name_of(options.remote.run));
   auto out = options.out;
   if (out.empty()) {

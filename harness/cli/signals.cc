@@ -25,9 +25,9 @@ sigset_t watched() {
 }  // namespace
 
 SignalWatcher::SignalWatcher(harness::Cancellation& cancellation, Again again)
-    : SignalWatcher([&cancellation] { cancellation.request(); }, "ending the guests", again) {}
+    : SignalWatcher([&cancellation](int) { cancellation.request(); }, "ending the guests", again) {}
 
-SignalWatcher::SignalWatcher(std::function<void()> on_first, std::string message, Again again)
+SignalWatcher::SignalWatcher(std::function<void(int signal)> on_first, std::string message, Again again)
     : on_first_(std::move(on_first)),
       message_("\npanicroom: " + std::move(message) +
                (again == Again::kLeave ? " (once more to leave at once)\n" : "\n")),
@@ -61,7 +61,7 @@ void SignalWatcher::watch() {
     }
     // The terminal may be gone, which is what SIGHUP says.
     static_cast<void>(!::write(STDERR_FILENO, message_.data(), message_.size()));
-    on_first_();
+    on_first_(static_cast<int>(info.ssi_signo));
   }
 }
 

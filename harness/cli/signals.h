@@ -24,7 +24,7 @@ class SignalWatcher {
 
   explicit SignalWatcher(harness::Cancellation& cancellation, Again again = Again::kLeave);
   // `on_first` is called at the first signal, by a thread of the watcher's own; `message` says what it does.
-  SignalWatcher(std::function<void()> on_first, std::string message, Again again = Again::kLeave);
+  SignalWatcher(std::function<void(int signal)> on_first, std::string message, Again again = Again::kLeave);
   ~SignalWatcher();
   SignalWatcher(const SignalWatcher&) = delete;
   SignalWatcher& operator=(const SignalWatcher&) = delete;
@@ -32,7 +32,7 @@ class SignalWatcher {
  private:
   void watch();
 
-  std::function<void()> on_first_;
+  std::function<void(int signal)> on_first_;
   std::string message_;
   Again again_;
   sigset_t before_{};

@@ -17,10 +17,10 @@ Result<> StopIpiWatch::begin(const std::vector<kernels::IcrStoreSite>& sites, co
   return {};
 }
 
-Result<> StopIpiWatch::follow(const Timeline& timeline) {
+Result<> StopIpiWatch::follow(const Driver& driver) {
   if (!begun_) return {};
   for (std::size_t i = 0; i < rules_.size(); ++i) {
-    const bool active = timeline.happened(rules_[i].after_step);
+    const bool active = driver.happened(rules_[i].after_step);
     if (active_[i] == active) continue;
     TRY(machine_.set_ipi_rule_active(i, active));
     active_[i] = active;

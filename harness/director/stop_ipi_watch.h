@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "harness/director/timeline.h"
+#include "harness/director/driver.h"
 #include "harness/observer/running_kernel.h"
 #include "harness/scenario/scenario.h"
 #include "hypervisor/machine.h"
@@ -22,7 +22,7 @@ class StopIpiWatch {
   // From here on, at the kernel's stores to the ICR.
   Result<> begin(const std::vector<kernels::IcrStoreSite>& sites, const RunningKernel& kernel);
   // Lets those rules decide whose step has happened. To be called before the machine goes on; nothing if not begun.
-  Result<> follow(const Timeline& timeline);
+  Result<> follow(const Driver& driver);
   Result<> end();
 
  private:

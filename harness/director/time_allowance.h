@@ -27,6 +27,11 @@ class TimeAllowance {
     limit_ += lost;
     given_ += lost;
   }
+  // Time in which the machine stood still because somebody wanted it to: it is no part of the trial.
+  void stood_still(Clock::duration time) {
+    start_ += time;
+    limit_ += time;
+  }
   // What the machine has been starved for by now (see hypervisor::Machine::starved()); a value that went down counts
   // as no more than before.
   void set_starved(Clock::duration starved) {

@@ -35,6 +35,14 @@ TEST(TimeAllowance, TimeOnTopIsNoTimeThatTheTrialHad) {
   EXPECT_TRUE(allowance.stretched_too_far(kStart + seconds(210)));
 }
 
+TEST(TimeAllowance, TimeOfAMachineThatWasToldToStandStillIsNoneOfTheTrials) {
+  TimeAllowance allowance(kStart, seconds(60), seconds(0));
+  allowance.stood_still(seconds(1000));
+  EXPECT_EQ(allowance.limit(), kStart + seconds(1060));
+  EXPECT_EQ(allowance.had(kStart + seconds(1007)), seconds(7));
+  EXPECT_FALSE(allowance.host_is_too_slow());
+}
+
 TEST(TimeAllowance, AnExtensionNeverShortens) {
   TimeAllowance allowance(kStart, seconds(60), seconds(0));
   allowance.extend(kStart + seconds(80));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <utility>
 
 #include "agent/protocol/frame.h"
 #include "agent/protocol/quiet_word.h"
@@ -45,24 +46,27 @@ constexpr auto kWorking = std::chrono::seconds(20);
 // next_event() that returns this much after its deadline means that panicroom itself did not run (Ctrl-Z, a host that
 // is out of CPUs): time that the guest did not have either.
 constexpr auto kOversleep = std::chrono::seconds(1);
+// How long at a time is waited for an event where nothing limits the trial.
+constexpr auto kNoLimit = std::chrono::hours(1);
 
 double in_seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 class Trial {
  public:
-  explicit Trial(const TrialSetup& setup)
+  Trial(const TrialSetup& setup, Driver& driver)
       : setup_(setup),
         machine_(setup.machine),
         journal_(setup.journal),
         ipis_(setup.machine, setup.scenario.stop_ipi),
-        timeline_(setup.machine, setup.scenario, setup.plan, setup.kernel, setup.start_pages, journal_),
+        driver_(driver),
         observer_(setup.machine, setup.plan, setup.kernel, journal_),
         gate_(setup.machine, setup.journal),
         saved_dump_(setup.folder),
         place_samples_(setup.machine, setup.kernel, journal_),
         frames_(agent::FrameDecoder::Start::kMidStream),
-        last_heard_(journal_.start()),
-        time_(journal_.start(), setup.scenario.timeout, setup.machine.starved()) {}
+        last_heard_(journal_.start()) {
+    if (const auto timeout = driver.timeout()) time_.emplace(journal_.start(), *timeout, machine_.starved());
+  }
 
   Result<> run();
   // Leaves the machine as it was found, for the next trial.
@@ -86,6 +90,8 @@ class Trial {
   Result<> on_jump();
   Result<> check_capture_image();
   Result<> quiet_first_agent();
+  // Lets the driver have the machine while it stands still. False: the trial is to end.
+  Result<bool> let_driver();
   Result<> watch_ipis_if_wanted();
   Result<> resume();
   Result<> stop();
@@ -102,7 +108,7 @@ class Trial {
   Machine& machine_;
   Journal& journal_;
   StopIpiWatch ipis_;
-  Timeline timeline_;
+  Driver& driver_;
   StageObserver observer_;
   OpenGate gate_;
   DumpJudge judge_;
@@ -116,9 +122,10 @@ class Trial {
   CaptureConsole capture_console_;
   bool running_ = false;
   bool decided_ = false;
+  bool stop_wanted_ = false;  // By the driver, while the machine runs.
   std::optional<std::pair<Outcome, std::string>> unsettled_;
   Clock::time_point last_heard_;
-  TimeAllowance time_;
+  std::optional<TimeAllowance> time_;  // Nothing: it takes as long as it takes.
 };
 
 void Trial::decide(Outcome outcome, std::string detail) {
@@ -190,7 +197,7 @@ Result<> Trial::stop() {
 
 Result<> Trial::watch_ipis_if_wanted() {
   if (ipis_.begun() || observer_.jumped()) return {};
-  if (!observer_.crashing() && setup_.scenario.stop_ipi.empty() && !timeline_.waits_for_ipi()) return {};
+  if (!observer_.crashing() && setup_.scenario.stop_ipi.empty() && !driver_.waits_for_ipi()) return {};
   return ipis_.begin(setup_.plan.icr_stores, setup_.kernel);
 }
 
@@ -207,26 +214,43 @@ Result<> Trial::run() {
   }
   TRY(observer_.arm());
   if (setup_.plan.gate) TRY(gate_.arm(setup_.kernel.running(*setup_.plan.gate)));
-  TRY(timeline_.begin());
+  TRY(driver_.begin());
   while (!decided_) {
     if (!running_) {
+      if (!TRY(let_driver())) return {};
+      if (driver_.take_new_ipi_rules()) TRY(ipis_.end());
       TRY(watch_ipis_if_wanted());
-      TRY(ipis_.follow(timeline_));
+      TRY(ipis_.follow(driver_));
       TRY(resume());
     }
     const auto deadline = next_deadline();
     const Event event = machine_.next_event(deadline);
-    if (const auto late = Clock::now() - deadline; late > kOversleep) time_.give_back(late);
+    if (const auto late = Clock::now() - deadline; time_ && late > kOversleep) time_->give_back(late);
     TRY(dispatch(event));
     TRY(take_messages());
     TRY(settle());
+    if (std::exchange(stop_wanted_, false)) TRY(stop());
   }
   return {};
 }
 
+Result<bool> Trial::let_driver() {
+  const auto before = Clock::now();
+  const bool go_on = TRY(driver_.before_resume());
+  const auto now = Clock::now();
+  // The guest has had none of this time.
+  last_heard_ += now - before;
+  if (time_) {
+    time_->stood_still(now - before);
+  } else if (const auto timeout = driver_.timeout()) {
+    time_.emplace(now, *timeout, machine_.starved());
+  }
+  return go_on;
+}
+
 Result<> Trial::clean_up() {
   TRY(stop());
-  TRY(timeline_.disarm());
+  TRY(driver_.disarm());
   TRY(observer_.disarm());
   TRY(gate_.disarm());
   TRY(ipis_.end());
@@ -235,9 +259,9 @@ Result<> Trial::clean_up() {
 }
 
 Clock::time_point Trial::next_deadline() const {
-  Clock::time_point next = time_.limit();
-  if (observer_.crashing()) next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
-  if (const auto window = timeline_.next_deadline()) next = std::min(next, *window);
+  Clock::time_point next = time_ ? time_->limit() : Clock::now() + kNoLimit;
+  if (time_ && observer_.crashing()) next = std::min(next, std::max(last_heard_, Clock::now()) + kSilence);
+  if (const auto window = driver_.next_deadline()) next = std::min(next, *window);
   return next;
 }
 
@@ -251,7 +275,8 @@ Result<> Trial::dispatch(const Event& event) {
   if (std::holds_alternative<hypervisor::GuestReset>(event)) on_reset("the machine was reset");
   if (std::holds_alternative<hypervisor::GuestShutdown>(event)) on_reset("the machine powered itself off");
   if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) return on_deadline();
-  if (std::holds_alternative<hypervisor::Cancelled>(event)) return Error(ErrorKind::kCancelled, "cancelled");
+  // Not here: the machine may be about to stop for another reason.
+  if (std::holds_alternative<hypervisor::Cancelled>(event)) stop_wanted_ = TRY(driver_.on_cancelled()) || stop_wanted_;
   return {};
 }
 
@@ -264,7 +289,7 @@ Result<> Trial::on_breakpoint(const hypervisor::BreakpointHit& hit) {
   if (setup_.sample_places) place_samples_.take();
   if (gate_.owns(hit.id)) return gate_.let_pass(hit.vcpu, registers);
   if (!observer_.crashing()) observer_.remember(hit.vcpu, registers, "a step of the timeline");
-  if (!TRY(timeline_.on_breakpoint(hit, registers))) {
+  if (!TRY(driver_.on_breakpoint(hit, registers))) {
     const bool reset_had_begun = observer_.reset_begun();
     TRY(observer_.on_breakpoint(hit, registers));
     if (observer_.reset_begun() && !reset_had_begun) take_places();
@@ -282,7 +307,7 @@ Result<> Trial::on_jump() {
     if (vcpu != truth.owner && !stopped) journal_.stage("not-stopped", vcpu);
   }
   // From here on other code runs at other addresses: every breakpoint would be a trap for the innocent.
-  TRY(timeline_.disarm());
+  TRY(driver_.disarm());
   TRY(observer_.disarm());
   TRY(gate_.disarm());
   TRY(check_capture_image());
@@ -324,7 +349,7 @@ Result<> Trial::check_capture_image() {
 Result<> Trial::on_ipi(const hypervisor::Ipi& ipi) {
   if (setup_.sample_places) place_samples_.take();
   journal_.ipi(ipi);
-  return timeline_.on_ipi(ipi);
+  return driver_.on_ipi(ipi);
 }
 
 void Trial::log_agent(const std::string& line) {
@@ -374,7 +399,7 @@ Result<> Trial::take_messages() {
 
 void Trial::on_first_kernels_message(const agent::v1::Message& message) {
   if (message.kind_case() != agent::v1::Message::kHeartbeat) return;
-  heartbeats_.take(message.heartbeat(), Clock::now(), timeline_.complete() && !observer_.crashing());
+  heartbeats_.take(message.heartbeat(), Clock::now(), driver_.complete() && !observer_.crashing());
   if (heartbeats_.calm()) {
     decide_with_places(Outcome::kNoPanic, "the timeline was carried out, and the kernel goes on working");
   }
@@ -456,28 +481,28 @@ void Trial::on_reset(std::string_view how) {
 
 // What can still end a standstill from outside: the end of a window, an IPI that is on its way.
 bool Trial::something_is_to_come() const {
-  if (timeline_.next_deadline()) return true;
+  if (driver_.next_deadline()) return true;
   return std::ranges::any_of(setup_.scenario.stop_ipi, [](const StopIpiRule& one) {
     return std::holds_alternative<hypervisor::Delay>(one.rule.delivery);
   });
 }
 
 Result<> Trial::on_limit(Clock::time_point now) {
-  time_.set_starved(machine_.starved());
-  if (time_.host_is_too_slow()) {
+  time_->set_starved(machine_.starved());
+  if (time_->host_is_too_slow()) {
     return host_error("this host is too slow: in {:.0f} s the guest had to wait {:.0f} s for a CPU of the host's",
-                      in_seconds(now - journal_.start()), in_seconds(time_.given()));
+                      in_seconds(now - journal_.start()), in_seconds(time_->given()));
   }
-  if (now < time_.limit()) return {};
+  if (now < time_->limit()) return {};
   const bool at_work = now - last_heard_ < kWorking;
   if (observer_.jumped()) {
-    if (at_work && time_.stretched_too_far(now)) {
+    if (at_work && time_->stretched_too_far(now)) {
       return host_error("the capture kernel still works after {} times the scenario's timeout: this host is too slow",
                         TimeAllowance::kMaxStretch);
     }
     // Nothing is heard of a capture kernel before it has a console, however long the host takes to unpack and boot it.
-    if (at_work || (!capture_console_.entered() && !time_.stretched_too_far(now))) {
-      time_.extend(now + kWorking);
+    if (at_work || (!capture_console_.entered() && !time_->stretched_too_far(now))) {
+      time_->extend(now + kWorking);
       return {};
     }
     decide_with_places(Outcome::kCaptureFailed,
@@ -490,8 +515,8 @@ Result<> Trial::on_limit(Clock::time_point now) {
     return {};
   }
   // Nothing that was heard says that it has hung; before a crash, a heartbeat can still come.
-  if (at_work && !time_.stretched_too_far(now)) {
-    time_.extend(observer_.crashing() ? now + kWorking : last_heard_ + kWorking);
+  if (at_work && !time_->stretched_too_far(now)) {
+    time_->extend(observer_.crashing() ? now + kWorking : last_heard_ + kWorking);
     return {};
   }
   decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}",
@@ -501,11 +526,12 @@ Result<> Trial::on_limit(Clock::time_point now) {
 
 Result<> Trial::on_deadline() {
   const auto now = Clock::now();
-  if (const auto window = timeline_.next_deadline(); window && *window <= now) {
+  if (const auto window = driver_.next_deadline(); window && *window <= now) {
     TRY(stop());
-    return timeline_.on_time(now);
+    return driver_.on_time(now);
   }
-  if (now >= time_.limit()) return on_limit(now);
+  if (!time_) return {};
+  if (now >= time_->limit()) return on_limit(now);
   // Silence in a crash. CPUs that all halt or spin with interrupts off wait for an NMI, and nobody is left to send one.
   if (!observer_.crashing() || now - last_heard_ < kSilence) return {};
   const bool had_jumped = observer_.jumped();
@@ -530,7 +556,12 @@ Result<> Trial::on_deadline() {
 }  // namespace
 
 Result<AfterTrial> run_trial(const TrialSetup& setup) {
-  Trial trial(setup);
+  Timeline timeline(setup.machine, setup.scenario, setup.plan, setup.kernel, setup.start_pages, setup.journal);
+  return run_trial(setup, timeline);
+}
+
+Result<AfterTrial> run_trial(const TrialSetup& setup, Driver& driver) {
+  Trial trial(setup, driver);
   TRY(trial.run());
   // What is decided stays decided, whatever becomes of the machine.
   return trial.clean_up() ? AfterTrial::kReusable : AfterTrial::kSpent;

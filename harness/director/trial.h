@@ -41,6 +41,8 @@ struct TrialSetup {
   bool sample_places = true;              // False only where the cost of looking is measured.
 };
 
+class Driver;
+
 enum class AfterTrial {
   kReusable,  // The machine is stopped, its breakpoints and holds are gone: it can be restored.
   kSpent,     // It has ended with its guest, or could not be cleaned up.
@@ -50,5 +52,9 @@ enum class AfterTrial {
 // error means that the trial could not be carried out; what was seen until then stands in the journal, and the machine
 // is spent.
 Result<AfterTrial> run_trial(const TrialSetup& setup);
+
+// The same with somebody else in the place of the scenario's timeline, which must be empty. The driver may end the
+// trial before its outcome is decided.
+Result<AfterTrial> run_trial(const TrialSetup& setup, Driver& driver);
 
 }  // namespace panicroom::harness

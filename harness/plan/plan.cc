@@ -26,20 +26,6 @@ Result<PlannedPlace> place_of_name(const KernelImage& kernel, std::string_view p
   return place_of(kernel, PointSpec{NamedPoint{std::string(point)}, std::string(point)});
 }
 
-Result<PlannedPlace> plan_at(const Scenario& scenario, const KernelImage& kernel, VcpuId cpu, const At& at) {
-  if (std::holds_alternative<AtWorkload>(at)) {
-    const std::string& workload_name = scenario.workload.at(index(cpu));
-    const auto* workload = agent::find_workload(workload_name);
-    if (workload == nullptr) return invalid_input("the agent has no workload \"{}\"", workload_name);
-    const auto symbol = agent::point_symbol(*workload, cpu);
-    if (symbol.empty()) return invalid_input("the workload \"{}\" passes no place of the kernel", workload_name);
-    return place_of_symbol(kernel, symbol);
-  }
-  if (std::holds_alternative<AtNmi>(at)) return place_of_name(kernel, "nmi/entry");
-  if (const auto* point = std::get_if<AtPoint>(&at)) return place_of(kernel, point->spec);
-  return PlannedPlace{};
-}
-
 struct StagePoint {
   StageKind kind;
   std::string_view point;
@@ -136,15 +122,30 @@ Result<> check_memory_symbols(const Step& step, const KernelImage& kernel) {
 
 }  // namespace
 
+Result<PlannedPlace> plan_at(const std::vector<std::string>& workload, const KernelImage& kernel, VcpuId cpu,
+                             const At& at) {
+  if (std::holds_alternative<AtWorkload>(at)) {
+    const std::string& workload_name = workload.at(index(cpu));
+    const auto* passed = agent::find_workload(workload_name);
+    if (passed == nullptr) return invalid_input("the agent has no workload \"{}\"", workload_name);
+    const auto symbol = agent::point_symbol(*passed, cpu);
+    if (symbol.empty()) return invalid_input("the workload \"{}\" passes no place of the kernel", workload_name);
+    return place_of_symbol(kernel, symbol);
+  }
+  if (std::holds_alternative<AtNmi>(at)) return place_of_name(kernel, "nmi/entry");
+  if (const auto* point = std::get_if<AtPoint>(&at)) return place_of(kernel, point->spec);
+  return PlannedPlace{};
+}
+
 Result<Plan> make_plan(const Scenario& scenario, const KernelImage& kernel) {
   TRY(check_requirements(scenario.requires_, kernel));
   Plan plan;
   for (const Step& step : scenario.timeline) {
     const std::string context = fmt::format("step {} ({})", step.number, step.text);
-    plan.steps.push_back(TRY_CONTEXT(context, plan_at(scenario, kernel, step.cpu, step.at)));
+    plan.steps.push_back(TRY_CONTEXT(context, plan_at(scenario.workload, kernel, step.cpu, step.at)));
     PlannedPlace until;
     if (const auto* window = std::get_if<DoSpin>(&step.action); window != nullptr && window->until) {
-      until = TRY_CONTEXT(context, plan_at(scenario, kernel, step.cpu, *window->until));
+      until = TRY_CONTEXT(context, plan_at(scenario.workload, kernel, step.cpu, *window->until));
     }
     plan.untils.push_back(std::move(until));
     TRY_CONTEXT(context, check_memory_symbols(step, kernel));

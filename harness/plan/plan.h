@@ -19,6 +19,11 @@ struct PlannedPlace {
   kernels::PointCondition condition = kernels::PointCondition::kAlways;
 };
 
+// Where `cpu` is to pass for an `at:`. `workload`: as the scenario's, one for each CPU. kUnsupported if this kernel has
+// no such place, kInvalidInput if the CPU's workload passes none.
+Result<PlannedPlace> plan_at(const std::vector<std::string>& workload, const kernels::KernelImage& kernel, VcpuId cpu,
+                             const At& at);
+
 // A moment that the observer waits for in every run.
 enum class StageKind {
   kPanicEntered,

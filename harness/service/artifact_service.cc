@@ -1,6 +1,10 @@
 #include "harness/service/artifact_service.h"
 
+#include <grpcpp/alarm.h>
+
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <utility>
 
 #include "harness/service/artifact_files.h"
@@ -43,8 +47,9 @@ grpc::Status send(ArtifactReader& file, const v1::DownloadArtifactRequest& reque
 
 }  // namespace
 
-grpc::Status ArtifactServiceCalls::ListArtifacts(grpc::ServerContext* /*call*/, const v1::ListArtifactsRequest* request,
+grpc::Status ArtifactServiceCalls::ListArtifacts(grpc::ServerContext* call, const v1::ListArtifactsRequest* request,
                                                  v1::ListArtifactsResponse* response) {
+  if (auto refused = context_.admit(*call, Role::kView); !refused.ok()) return refused;
   const auto id = parse_run_name(request->parent());
   if (!id) return no_such_run(request->parent());
   const auto size = page_size(request->page_size());
@@ -71,13 +76,31 @@ grpc::Status ArtifactServiceCalls::ListArtifacts(grpc::ServerContext* /*call*/, 
 grpc::Status ArtifactServiceCalls::DownloadArtifact(grpc::ServerContext* call,
                                                     const v1::DownloadArtifactRequest* request,
                                                     grpc::ServerWriter<v1::DownloadArtifactResponse>* writer) {
+  if (auto refused = context_.admit(*call, Role::kView); !refused.ok()) return refused;
   const auto name = parse_artifact_name(request->name());
   if (!name) return no_such_file(request->name());
   auto file = ArtifactReader::open(context_.queue.folder(name->run) / kOutFolder, name->path);
   if (!file) return no_such_file(request->name());
-  // Each has a thread, for as long as its client cares to read.
+  // Each has a thread for as long as it takes, and a client that reads nothing would have it for ever.
   grpc::Status status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many files are being downloaded");
-  if (++downloads_ <= context_.options.max_downloads) status = send(**file, *request, context_, *call, *writer);
+  if (++downloads_ <= context_.options.max_downloads) {
+    std::atomic<bool> late = false;
+    grpc::Alarm alarm;
+    std::promise<void> alarm_gone;
+    alarm.Set(std::chrono::system_clock::now() + context_.options.download_time, [&](bool rang) {
+      if (rang) {
+        late = true;
+        call->TryCancel();
+      }
+      alarm_gone.set_value();
+    });
+    status = send(**file, *request, context_, *call, *writer);
+    alarm.Cancel();
+    alarm_gone.get_future().wait();
+    if (late && !status.ok()) {
+      status = {grpc::StatusCode::DEADLINE_EXCEEDED, "the download took too long; it can be resumed where it ended"};
+    }
+  }
   --downloads_;
   return status;
 }

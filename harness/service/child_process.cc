@@ -100,11 +100,11 @@ std::optional<ProcessIdentity> identify_process(pid_t pid) {
 }
 
 Result<ChildProcess> ChildProcess::prepare(const ChildCommand& command) {
-  const UniqueFd in(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const UniqueFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const UniqueFd out(::open(command.out.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   const UniqueFd err(::open(command.err.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   std::array<int, 2> ends{};
-  if (!in || !out || !err || ::pipe2(ends.data(), O_CLOEXEC) != 0) {
+  if (!nothing || !out || !err || ::pipe2(ends.data(), O_CLOEXEC) != 0) {
     return errno_error(errno, fmt::format("starting {}", command.argv.front()));
   }
   const UniqueFd gate_read(ends[0]);
@@ -112,7 +112,7 @@ Result<ChildProcess> ChildProcess::prepare(const ChildCommand& command) {
   auto argv = command.argv;
   Prepared prepared{.argv = {},
                     .directory = command.directory.c_str(),
-                    .in = in.get(),
+                    .in = command.in >= 0 ? command.in : nothing.get(),
                     .out = out.get(),
                     .err = err.get(),
                     .gate = gate_read.get(),

@@ -36,6 +36,7 @@ struct ChildCommand {
   std::filesystem::path directory;  // Where it is run.
   std::filesystem::path out;        // Files for its standard output
   std::filesystem::path err;        // and error.
+  int in = -1;                      // Its standard input, which stays the caller's; none: /dev/null.
 };
 
 // Owned by the thread that made it, which has to outlive the process. Movable.

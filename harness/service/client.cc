@@ -4,15 +4,18 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <utility>
 
 #include "base/file.h"
 #include "harness/service/grpc_status.h"
+#include "harness/service/listen_address.h"
 #include "harness/service/run_name.h"
 #include "harness/service/sha256.h"
 #include "panicroom/v1/artifact_service.grpc.pb.h"
@@ -30,7 +33,8 @@ constexpr std::chrono::seconds kCancelAnswer(10);
 constexpr std::chrono::minutes kPatience(5);
 // Connections that bring nothing, one behind the other.
 constexpr int kMaxIdleAttempts = 20;
-constexpr int kKeepaliveMilliseconds = 60'000;
+// A connection that is gone without a word is noticed by then, or twice that.
+constexpr int kKeepaliveMilliseconds = 20'000;
 
 // The call may be made again: the connection or the server went away, which is nothing about the call.
 bool lost(const grpc::Status& status) {
@@ -51,9 +55,19 @@ Error error_of(const grpc::Status& status, const std::string& address) {
     case grpc::StatusCode::NOT_FOUND:
     case grpc::StatusCode::OUT_OF_RANGE:
       return {ErrorKind::kInvalidInput, message};
+    case grpc::StatusCode::UNAVAILABLE:
+      return host_error("the server {} is not to be had: {}", address, message);
     default:
       return host_error("the server {}: {}", address, message);
   }
+}
+
+Result<std::string> random_id() {
+  std::array<unsigned char, 16> bytes{};
+  if (::getentropy(bytes.data(), bytes.size()) != 0) return errno_error(errno, "getentropy");
+  std::string text;
+  for (const auto byte : bytes) text += fmt::format("{:02x}", byte);
+  return text;
 }
 
 // Ends a stream that nothing more is wanted of, whatever the server still sends.
@@ -124,17 +138,19 @@ class PartialFile {
 
 class Client::Impl {
  public:
-  explicit Impl(std::string address_text) : address(std::move(address_text)), channel(make_channel(address)) {}
+  Impl(std::string address_text, const std::shared_ptr<grpc::ChannelCredentials>& credentials)
+      : address(std::move(address_text)), channel(make_channel(address, credentials)) {}
 
-  static std::shared_ptr<grpc::Channel> make_channel(const std::string& address) {
+  static std::shared_ptr<grpc::Channel> make_channel(const std::string& address,
+                                                     const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
     // Soon after the server is back, not after ever longer pauses.
     constexpr int kMaxBackoffMilliseconds = 2000;
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMilliseconds);
-    // What a proxy would be for is on another host.
+    // The server is named as it is reached.
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+    return grpc::CreateCustomChannel(address, credentials, arguments);
   }
 
   // False if the server does not answer in time.
@@ -156,16 +172,37 @@ Result<std::string> run_name_of(const std::string& text) {
   return invalid_input("'{}' is no run: runs/17, or 17", text);
 }
 
-Client::Client(const std::string& address) : impl_(std::make_unique<Impl>(address)) {}
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Client::Client(Client&& other) noexcept = default;
 Client::~Client() = default;
 
+Result<Client> Client::open(const ClientOptions& options) {
+  const auto address = TRY(parse_listen_address(options.address));
+  auto credentials = grpc::InsecureChannelCredentials();
+  if (options.tls) {
+    const auto texts = TRY(load_tls_files(*options.tls));
+    credentials = grpc::SslCredentials(
+        {.pem_root_certs = texts.ca, .pem_private_key = texts.key, .pem_cert_chain = texts.certificate});
+  } else if (address.socket.empty() && !address.loopback) {
+    return invalid_input("{} is on another host, which takes --tls-certificate, --tls-key and --tls-ca",
+                         options.address);
+  }
+  return Client(std::make_unique<Impl>(options.address, credentials));
+}
+
 Result<v1::RunRecord> Client::start_run(const v1::StartRunRequest& request) {
-  grpc::ClientContext context;
-  v1::StartRunResponse response;
-  // Not to be tried again by itself: the run might be started twice.
-  const auto status = impl_->runs->StartRun(&context, request, &response);
-  if (!status.ok()) return error_of(status, impl_->address);
-  return std::move(*response.mutable_run());
+  auto marked = request;
+  if (marked.request_id().empty()) marked.set_request_id(TRY(random_id()));
+  for (int attempts = 0;; ++attempts) {
+    grpc::ClientContext context;
+    v1::StartRunResponse response;
+    const auto status = impl_->runs->StartRun(&context, marked, &response);
+    if (status.ok()) return std::move(*response.mutable_run());
+    // A connection that never was needs no second attempt.
+    if (!lost(status) || attempts >= kMaxIdleAttempts ||
+        impl_->channel->GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE)
+      return error_of(status, impl_->address);
+  }
 }
 
 Result<v1::RunRecord> Client::get_run(const std::string& name) {

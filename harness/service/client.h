@@ -5,14 +5,21 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "harness/service/tls_files.h"
 #include "panicroom/v1/run_service.pb.h"
 
 namespace panicroom::service {
+
+struct ClientOptions {
+  std::string address;          // As Server::addresses() says it.
+  std::optional<TlsFiles> tls;  // For a server that listens with TLS.
+};
 
 // "runs/17" for itself and for "17". kInvalidInput for what is neither.
 Result<std::string> run_name_of(const std::string& text);
@@ -21,12 +28,14 @@ Result<std::string> run_name_of(const std::string& text);
 // kHost for the rest. Texts of the server stand in them as they came. Thread-safe.
 class Client {
  public:
-  // `address`: as Server::address() says it. Does not connect yet.
-  explicit Client(const std::string& address);
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
+  // Does not connect yet. kInvalidInput for wrong files of TLS, and for an address of another host without them:
+  // nothing goes over a network in plain text.
+  static Result<Client> open(const ClientOptions& options);
+  Client(Client&& other) noexcept;
+  Client& operator=(Client&&) = delete;
   ~Client();
 
+  // Gives the request a mark of its own unless it has one, and so can ask again after a lost connection.
   Result<v1::RunRecord> start_run(const v1::StartRunRequest& request);
   Result<v1::RunRecord> get_run(const std::string& name);
   // All of them, the newest first.
@@ -47,6 +56,8 @@ class Client {
 
  private:
   class Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,5 +1,7 @@
 #include "harness/service/grpc_status.h"
 
+#include <string_view>
+
 #include "panicroom/v1/error_details.pb.h"
 
 namespace panicroom::service {
@@ -52,7 +54,7 @@ std::vector<Violation> violations_of(const grpc::Status& status) {
 }
 
 grpc::Status internal(const Error& error, const LogSink& log) {
-  if (log) log(error.message());
+  if (log) log({.level = LogLevel::kError, .message = error.message(), .fields = {}});
   return {grpc::StatusCode::INTERNAL, "the server could not do it; its log says why"};
 }
 

@@ -3,17 +3,14 @@
 
 #include <grpcpp/support/status.h>
 
-#include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "harness/service/run_request.h"
+#include "harness/service/service_log.h"
 
 namespace panicroom::service {
-
-using LogSink = std::function<void(std::string_view line)>;
 
 // INVALID_ARGUMENT with every violation as google.rpc.BadRequest: see error_details.proto.
 grpc::Status bad_request(const std::vector<Violation>& violations);

@@ -12,10 +12,10 @@ namespace panicroom::service {
 struct ListenAddress {
   std::string target;            // As gRPC takes it.
   std::filesystem::path socket;  // Empty: a TCP port.
+  bool loopback = false;         // A TCP port that only this host reaches.
 };
 
-// "unix:PATH", or a loopback address with a port: "127.0.0.1:PORT", "[::1]:PORT", "localhost:PORT". kInvalidInput for
-// all else: there is nothing yet that would keep strangers out.
+// "unix:PATH", or "HOST:PORT" with an address or a name, IPv6 in brackets. kInvalidInput for all else.
 Result<ListenAddress> parse_listen_address(std::string_view text);
 
 }  // namespace panicroom::service

@@ -4,8 +4,9 @@
 
 namespace panicroom::service {
 
-grpc::Status KernelServiceCalls::ListKernels(grpc::ServerContext* /*call*/, const v1::ListKernelsRequest* request,
+grpc::Status KernelServiceCalls::ListKernels(grpc::ServerContext* call, const v1::ListKernelsRequest* request,
                                              v1::ListKernelsResponse* response) {
+  if (auto refused = context_.admit(*call, Role::kView); !refused.ok()) return refused;
   const auto size = page_size(request->page_size());
   if (!size) return bad_request("page_size", "is negative");
   const std::string& token = request->page_token();
@@ -36,8 +37,9 @@ grpc::Status KernelServiceCalls::ListKernels(grpc::ServerContext* /*call*/, cons
   return grpc::Status::OK;
 }
 
-grpc::Status HostServiceCalls::GetHost(grpc::ServerContext* /*call*/, const v1::GetHostRequest* /*request*/,
+grpc::Status HostServiceCalls::GetHost(grpc::ServerContext* call, const v1::GetHostRequest* /*request*/,
                                        v1::GetHostResponse* response) {
+  if (auto refused = context_.admit(*call, Role::kView); !refused.ok()) return refused;
   *response->mutable_host() = context_.options.host;
   response->set_panicroom_version(context_.options.version);
   return grpc::Status::OK;

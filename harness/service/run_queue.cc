@@ -8,6 +8,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -25,7 +26,13 @@ constexpr int kInterruptedStatus = 130;
 // And where the host could not do what was asked.
 constexpr int kErrorStatus = 3;
 
-void drain(int fd) {
+// How much of the queue is looked at for a run that may begin.
+constexpr std::size_t kLookAhead = 1000;
+constexpr std::chrono::hours kTidyEvery(1);
+
+RunId id_of(const v1::RunRecord& record) { return parse_run_name(record.name()).value_or(RunId{}); }
+
+void empty_out(int fd) {
   std::array<char, 4096> bytes;
   while (::read(fd, bytes.data(), bytes.size()) > 0) {
   }
@@ -43,8 +50,10 @@ RunQueue::~RunQueue() { stop(); }
 
 std::filesystem::path RunQueue::folder(RunId id) const { return options_.runs / fmt::format("{}", number(id)); }
 
-void RunQueue::log(std::string_view line) const {
-  if (options_.log) options_.log(line);
+void RunQueue::log(LogLevel level, std::string message, RunId id) const {
+  if (options_.log) {
+    options_.log({.level = level, .message = std::move(message), .fields = {{"run", run_name(id)}}});
+  }
 }
 
 Result<> RunQueue::recover() {
@@ -53,7 +62,8 @@ Result<> RunQueue::recover() {
     if (!id) break;
     if (const auto process = TRY(store_.process(*id))) TRY(end_stale_process(*process, options_.grace));
     TRY(conclude(*id, v1::RUN_STATE_INTERRUPTED, "the server was killed while it ran", kInterruptedStatus));
-    log(fmt::format("{} was under way when the server before this one was killed", run_name(*id)));
+    log(LogLevel::kWarning, fmt::format("{} was under way when the server before this one was killed", run_name(*id)),
+        *id);
   }
   if (options_.end_leftovers) TRY(options_.end_leftovers());
   return {};
@@ -71,11 +81,18 @@ void RunQueue::wake() {
   }
 }
 
+void RunQueue::drain(steady_clock::time_point until) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  idle_.wait_until(lock, until, [&] { return under_way_ == 0 || stopping_; });
+}
+
 void RunQueue::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  idle_.notify_all();
   wake();
   if (thread_.joinable()) thread_.join();
 }
@@ -85,7 +102,7 @@ Result<std::optional<v1::RunRecord>> RunQueue::cancel(RunId id) {
   auto record = TRY(store_.get(id));
   if (!record) return record;
   if (record->state() == v1::RUN_STATE_RUNNING) {
-    cancelled_ = id;
+    cancelled_.insert(id);
     wake();
   } else if (record->state() == v1::RUN_STATE_QUEUED) {
     record->set_state(v1::RUN_STATE_CANCELLED);
@@ -98,7 +115,7 @@ Result<std::optional<v1::RunRecord>> RunQueue::cancel(RunId id) {
   return record;
 }
 
-Result<RunQueue::Current> RunQueue::start_process(RunId id, const v1::RunRecord& record) {
+Result<RunQueue::Running> RunQueue::start_process(RunId id, const v1::RunRecord& record) {
   const auto where = folder(id);
   // Made here, so that it can be watched from its first byte on; the run's process takes it over.
   TRY(harness::RunJournal::create(where / harness::kRunJournalFile));
@@ -113,78 +130,126 @@ Result<RunQueue::Current> RunQueue::start_process(RunId id, const v1::RunRecord&
                                             .err = where / "stderr.log"}));
   TRY(store_.set_process(id, process.identity()));
   TRY(process.go());
-  return Current{.id = id, .process = std::move(process), .kill_at = {}, .journal_watch = std::move(journal_watch)};
+  return Running{.id = id,
+                 .record = record,
+                 .process = std::move(process),
+                 .kill_at = {},
+                 .journal_watch = std::move(journal_watch)};
 }
 
-Result<bool> RunQueue::start_next() {
-  const std::lock_guard lock(mutex_);
-  if (stopping_) return false;
-  const auto id = TRY(store_.oldest(v1::RUN_STATE_QUEUED));
-  if (!id) return false;
-  auto record = TRY(store_.get(*id));
-  if (!record) return host_error("{} is queued and not there", run_name(*id));
-  record->set_state(v1::RUN_STATE_RUNNING);
-  *record->mutable_start_time() = TimeUtil::GetCurrentTime();
-  TRY(store_.update(*id, *record));
-  auto started = start_process(*id, *record);
-  if (!started) {
-    TRY(conclude(*id, v1::RUN_STATE_FAILED, started.error().message(), kErrorStatus));
-    watchers_.notify(*id, true);
-    return true;
+bool RunQueue::has_room_for(const v1::RunRecord& record) const {
+  if (running_.empty()) return true;
+  std::uint64_t vcpus = record.vcpus();
+  std::uint64_t memory = record.memory_bytes();
+  for (const auto& running : running_) {
+    vcpus += running.record.vcpus();
+    memory += running.record.memory_bytes();
   }
-  log(fmt::format("{} begins", run_name(*id)));
-  current_.emplace(*std::move(started));
-  return true;
+  return running_.size() < options_.limits.runs && vcpus <= options_.limits.vcpus &&
+         memory <= options_.limits.memory_bytes;
+}
+
+bool RunQueue::client_has_its_share(const std::string& client) const {
+  const auto running =
+      std::ranges::count_if(running_, [&](const Running& one) { return one.record.client() == client; });
+  return static_cast<std::size_t>(running) >= options_.limits.runs_of_a_client;
+}
+
+Result<std::optional<v1::RunRecord>> RunQueue::next_run() {
+  if (running_.size() >= options_.limits.runs) return std::optional<v1::RunRecord>();
+  for (auto& record : TRY(store_.queued(kLookAhead))) {
+    // Others need not wait for a client that has enough of its own under way.
+    if (client_has_its_share(record.client())) continue;
+    // No smaller run is let past: a large one would wait for ever.
+    if (!has_room_for(record)) break;
+    return std::optional<v1::RunRecord>(std::move(record));
+  }
+  return std::optional<v1::RunRecord>();
+}
+
+Result<> RunQueue::start_run(v1::RunRecord record) {
+  const RunId id = id_of(record);
+  record.set_state(v1::RUN_STATE_RUNNING);
+  *record.mutable_start_time() = TimeUtil::GetCurrentTime();
+  TRY(store_.update(id, record));
+  auto started = start_process(id, record);
+  if (!started) {
+    TRY(conclude(id, v1::RUN_STATE_FAILED, started.error().message(), kErrorStatus));
+    watchers_.notify(id, true);
+    return {};
+  }
+  log(LogLevel::kInfo, fmt::format("{} begins", run_name(id)), id);
+  running_.push_back(*std::move(started));
+  ++under_way_;
+  return {};
+}
+
+Result<> RunQueue::start_runs() {
+  const std::lock_guard lock(mutex_);
+  while (!stopping_ && !draining_) {
+    auto record = TRY(next_run());
+    if (!record) break;
+    TRY(start_run(*std::move(record)));
+  }
+  return {};
+}
+
+void RunQueue::end_those_that_have_to(Running& running) {
+  if (running.kill_at && steady_clock::now() >= *running.kill_at) {
+    log(LogLevel::kWarning, fmt::format("{} does not end its guests and is killed", run_name(running.id)), running.id);
+    running.process.signal(SIGKILL);
+    running.kill_at = steady_clock::now() + options_.grace;
+  }
+  const std::lock_guard lock(mutex_);
+  if ((stopping_ || cancelled_.contains(running.id)) && !running.kill_at) {
+    running.process.signal(SIGTERM);
+    running.kill_at = steady_clock::now() + options_.grace;
+  }
 }
 
 void RunQueue::wait_for_something() {
-  std::array<pollfd, 3> waits = {pollfd{wake_.get(), POLLIN, 0}, pollfd{-1, POLLIN, 0}, pollfd{-1, POLLIN, 0}};
-  int timeout = -1;
-  if (current_) {
-    waits[1].fd = current_->process.pidfd();
-    waits[2].fd = current_->journal_watch.get();
-    if (current_->kill_at) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*current_->kill_at - steady_clock::now()).count();
-      timeout = left > 0 ? static_cast<int>(left) : 0;
+  std::vector<pollfd> waits = {{wake_.get(), POLLIN, 0}};
+  auto until = steady_clock::now() + kTidyEvery;
+  for (const auto& running : running_) {
+    waits.push_back({running.process.pidfd(), POLLIN, 0});
+    waits.push_back({running.journal_watch.get(), POLLIN, 0});
+    if (running.kill_at) until = std::min(until, *running.kill_at);
+  }
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - steady_clock::now()).count();
+  const int ready = ::poll(waits.data(), waits.size(), static_cast<int>(std::max<std::int64_t>(left, 0)));
+  if (ready < 0) return;
+  if (ready == 0 && options_.tidy) options_.tidy();
+  if (waits[0].revents != 0) empty_out(wake_.get());
+  std::list<Running> ended;
+  auto wait = waits.begin() + 1;
+  for (auto running = running_.begin(); running != running_.end();) {
+    const auto one = running++;
+    const bool process_ended = (wait++)->revents != 0;
+    if ((wait++)->revents != 0) {
+      empty_out(one->journal_watch.get());
+      watchers_.notify(one->id, false);
+    }
+    if (process_ended) {
+      ended.splice(ended.end(), running_, one);
+    } else {
+      end_those_that_have_to(*one);
     }
   }
-  const int ready = ::poll(waits.data(), waits.size(), timeout);
-  if (ready < 0) return;
-  if (waits[0].revents != 0) drain(wake_.get());
-  if (!current_) return;
-  if (waits[2].revents != 0) {
-    drain(current_->journal_watch.get());
-    watchers_.notify(current_->id, false);
-  }
-  if (waits[1].revents != 0) {
-    end_current();
-    return;
-  }
-  if (current_->kill_at && steady_clock::now() >= *current_->kill_at) {
-    log(fmt::format("{} does not end its guests and is killed", run_name(current_->id)));
-    current_->process.signal(SIGKILL);
-    current_->kill_at = steady_clock::now() + options_.grace;
-  }
-  const std::lock_guard lock(mutex_);
-  if ((stopping_ || cancelled_ == current_->id) && !current_->kill_at) {
-    current_->process.signal(SIGTERM);
-    current_->kill_at = steady_clock::now() + options_.grace;
-  }
+  for (auto& one : ended) finish(one);
 }
 
-void RunQueue::end_current() {
-  const RunId id = current_->id;
-  const auto status = current_->process.wait();
-  current_.reset();
+void RunQueue::finish(Running& running) {
+  const RunId id = running.id;
+  const auto status = running.process.wait();
   constexpr int kBySignal = 128;
   if (options_.end_leftovers && (!status || *status > kBySignal)) {
     const auto ended = options_.end_leftovers();
-    if (!ended) log(ended.error().message());
+    if (!ended) log(LogLevel::kError, ended.error().message(), id);
   }
   {
     const std::lock_guard lock(mutex_);
     Result<> concluded;
-    if (cancelled_ == id) {
+    if (cancelled_.contains(id)) {
       concluded = conclude(id, v1::RUN_STATE_CANCELLED, "cancelled", kInterruptedStatus);
     } else if (stopping_) {
       concluded = conclude(id, v1::RUN_STATE_INTERRUPTED, "the server was stopped", kInterruptedStatus);
@@ -193,11 +258,14 @@ void RunQueue::end_current() {
                               : status.error().message();
       concluded = conclude(id, v1::RUN_STATE_FAILED, why, kErrorStatus);
     }
-    cancelled_.reset();
+    cancelled_.erase(id);
+    --under_way_;
     // The next start finds it as running and tries again.
-    if (!concluded) log(fmt::format("{}: {}", run_name(id), concluded.error().message()));
+    if (!concluded) log(LogLevel::kError, concluded.error().message(), id);
   }
+  idle_.notify_all();
   watchers_.notify(id, true);
+  if (options_.tidy) options_.tidy();
 }
 
 Result<> RunQueue::conclude(RunId id, v1::RunState otherwise, std::string_view why, int exit_status) {
@@ -219,21 +287,25 @@ Result<> RunQueue::conclude(RunId id, v1::RunState otherwise, std::string_view w
   }
   *record->mutable_end_time() = TimeUtil::GetCurrentTime();
   TRY(store_.update(id, *record));
-  log(fmt::format("{} has ended: {}{}{}", run_name(id), v1::RunState_Name(record->state()),
-                  record->error().empty() ? "" : ": ", record->error()));
+  if (options_.ended) options_.ended(*record);
+  log(LogLevel::kInfo,
+      fmt::format("{} has ended: {}{}{}", run_name(id), v1::RunState_Name(record->state()),
+                  record->error().empty() ? "" : ": ", record->error()),
+      id);
   return {};
 }
 
 void RunQueue::work() {
+  if (options_.tidy) options_.tidy();
   while (true) {
-    if (!current_) {
-      {
-        const std::lock_guard lock(mutex_);
-        if (stopping_) return;
-      }
-      const auto started = start_next();
-      if (!started) log(fmt::format("the queue stands still: {}", started.error().message()));
-      if (started && *started) continue;
+    if (running_.empty()) {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) return;
+    }
+    const auto started = start_runs();
+    if (!started && options_.log) {
+      options_.log(
+          {.level = LogLevel::kError, .message = "the queue stands still: " + started.error().message(), .fields = {}});
     }
     wait_for_something();
   }

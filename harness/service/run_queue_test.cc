@@ -24,7 +24,7 @@ class RunQueueTest : public testing::Test {
     open();
   }
 
-  void open(std::chrono::seconds grace = std::chrono::seconds(60)) {
+  void open(std::chrono::seconds grace = std::chrono::seconds(60), const RunningLimits& limits = {}) {
     queue_.reset();
     queue_.emplace(*store_, watchers_,
                    RunQueueOptions{.runs = directory_.path(),
@@ -35,7 +35,10 @@ class RunQueueTest : public testing::Test {
                                          argv.push_back("--journal=" + (folder / harness::kRunJournalFile).string());
                                          return argv;
                                        },
+                                   .limits = limits,
                                    .log = {},
+                                   .ended = [this](const v1::RunRecord&) { ++ended_; },
+                                   .tidy = [this] { ++tidied_; },
                                    .end_leftovers =
                                        [this] {
                                          ++leftovers_;
@@ -44,13 +47,16 @@ class RunQueueTest : public testing::Test {
                                    .grace = grace});
   }
 
-  RunId add() {
-    const auto added = store_->add({}, 100, [this](RunId id) {
+  RunId add(const std::string& client = "a", std::uint32_t vcpus = 1) {
+    v1::RunRecord record;
+    record.set_client(client);
+    record.set_vcpus(vcpus);
+    const auto added = store_->add(std::move(record), {.all = 100, .client = 100}, {}, [this](RunId id) {
       std::filesystem::create_directories(queue_->folder(id) / kScenariosFolder);
       return Result<>();
     });
     queue_->wake();
-    return parse_run_name((*added)->name()).value();
+    return parse_run_name(added->record.name()).value();
   }
 
   // Returns when the run has ended.
@@ -60,7 +66,7 @@ class RunQueueTest : public testing::Test {
     const auto tell = [&] {
       if (!told.exchange(true)) end.set_value();
     };
-    const auto watching = watchers_.watch(id, [&](bool run_ended) {
+    const auto watching = watchers_.watch(id, "test", [&](bool run_ended) {
       if (run_ended) tell();
     });
     if (is_final(get(id).state())) tell();
@@ -76,6 +82,8 @@ class RunQueueTest : public testing::Test {
   std::optional<FakeRunner> runner_;
   std::optional<RunQueue> queue_;
   std::atomic<int> leftovers_ = 0;
+  std::atomic<int> ended_ = 0;
+  std::atomic<int> tidied_ = 0;
 };
 
 TEST_F(RunQueueTest, RunsAreCarriedOutInTheirOrder) {
@@ -88,6 +96,9 @@ TEST_F(RunQueueTest, RunsAreCarriedOutInTheirOrder) {
   EXPECT_EQ(record.counts().passed(), 2u);
   EXPECT_EQ(get(first).state(), v1::RUN_STATE_FINISHED);
   EXPECT_LE(get(first).end_time().seconds(), record.start_time().seconds());
+  queue_->stop();
+  EXPECT_EQ(ended_, 2);
+  EXPECT_EQ(tidied_, 3);
   EXPECT_EQ(leftovers_, 0);
 }
 
@@ -131,6 +142,54 @@ TEST_F(RunQueueTest, CancelEndsTheRunAndNotTheNext) {
   EXPECT_EQ(ended(second).state(), v1::RUN_STATE_FINISHED);
   EXPECT_EQ(queue_->cancel(second).value()->state(), v1::RUN_STATE_FINISHED);
   EXPECT_FALSE(queue_->cancel(RunId(99)).value());
+}
+
+TEST_F(RunQueueTest, AsManyRunAtATimeAsTheLimitsTake) {
+  open(std::chrono::seconds(60), {.runs = 3, .runs_of_a_client = 2, .vcpus = 8, .memory_bytes = 1});
+  runner_->prepare({.after = {conclusion(0)}});
+  const auto a1 = add("a");
+  const auto a2 = add("a");
+  const auto a3 = add("a");        // More than its share.
+  const auto large = add("b", 7);  // No room beside two.
+  const auto small = add("c", 1);  // Would fit, and is not let past.
+  ASSERT_TRUE(queue_->start());
+  const auto waiting = runner_->wait_for_run();
+  // All that may begin at a time do so under the queue's lock, which this takes.
+  EXPECT_FALSE(queue_->cancel(RunId(99)).value());
+  EXPECT_EQ(get(a1).state(), v1::RUN_STATE_RUNNING);
+  EXPECT_EQ(get(a2).state(), v1::RUN_STATE_RUNNING);
+  EXPECT_EQ(get(a3).state(), v1::RUN_STATE_QUEUED);
+  EXPECT_EQ(get(large).state(), v1::RUN_STATE_QUEUED);
+  EXPECT_EQ(get(small).state(), v1::RUN_STATE_QUEUED);
+  runner_->prepare({.after = {conclusion(0)}, .waits = false});
+  ASSERT_TRUE(queue_->cancel(a1));
+  ASSERT_TRUE(queue_->cancel(a2));
+  for (const auto id : {a1, a2}) EXPECT_EQ(ended(id).state(), v1::RUN_STATE_CANCELLED);
+  for (const auto id : {a3, large, small}) EXPECT_EQ(ended(id).state(), v1::RUN_STATE_FINISHED);
+}
+
+TEST_F(RunQueueTest, ARunThatIsTooLargeIsCarriedOutAlone) {
+  open(std::chrono::seconds(60), {.runs = 3, .runs_of_a_client = 3, .vcpus = 2, .memory_bytes = 1});
+  runner_->prepare({.after = {conclusion(0)}, .waits = false});
+  const auto id = add("a", 7);
+  ASSERT_TRUE(queue_->start());
+  EXPECT_EQ(ended(id).state(), v1::RUN_STATE_FINISHED);
+}
+
+TEST_F(RunQueueTest, ADrainedQueueEndsWhatRunsAndBeginsNothing) {
+  runner_->prepare({.after = {conclusion(0)}});
+  ASSERT_TRUE(queue_->start());
+  const auto first = add();
+  std::optional<FakeRunner::Waiting> waiting(runner_->wait_for_run());
+  const auto second = add();
+  // Nothing ends it: the time is up at once.
+  queue_->drain(std::chrono::steady_clock::now());
+  EXPECT_EQ(get(first).state(), v1::RUN_STATE_RUNNING);
+  waiting.reset();
+  queue_->drain(std::chrono::steady_clock::now() + std::chrono::hours(1));
+  EXPECT_EQ(get(first).state(), v1::RUN_STATE_FINISHED);
+  queue_->stop();
+  EXPECT_EQ(get(second).state(), v1::RUN_STATE_QUEUED);
 }
 
 TEST_F(RunQueueTest, AProcessThatDoesNotEndIsKilled) {

@@ -83,8 +83,7 @@ class Stager {
 
 void Stager::check_options() {
   const auto& options = request_.options();
-  static constexpr std::array<std::string_view, 4> kEngines = {"", "auto", "kvm", "qemu"};
-  if (std::ranges::find(kEngines, options.engine()) == kEngines.end()) {
+  if (!is_engine_word(options.engine())) {
     wrong("options.engine", "'{}' is none of auto, kvm, qemu", options.engine().substr(0, kMaxText));
   }
   if (options.repeat() > kMaxRepeat) wrong("options.repeat", "more than {}", kMaxRepeat);
@@ -111,29 +110,7 @@ void Stager::check_options() {
 }
 
 void Stager::check_kernel(const std::string& field, const std::string& reference) {
-  if (reference.size() > kMaxText || reference.find('\0') != std::string::npos) {
-    return wrong(field, "is not a kernel reference");
-  }
-  constexpr std::string_view kDebian = "debian:";
-  const auto parsed = kernels::KernelRef::parse(reference);
-  // Of a pattern of paths it would have to be decided twice, here and where it is expanded, what it stands for.
-  if (reference.find_first_of("*?[") != std::string::npos) {
-    if (!reference.starts_with(kDebian))
-      wrong(field, "'{}': only patterns that begin with debian: are taken", reference);
-    return;
-  }
-  if (!parsed) return wrong(field, "{}", parsed.error().message());
-  const auto* file = std::get_if<kernels::KernelFile>(&parsed->target());
-  if (file == nullptr) return;
-  for (const auto& path : {file->image, file->modules}) {
-    if (path.empty()) continue;
-    const bool allowed = path.is_absolute() && std::ranges::any_of(policy_.kernel_folders, [&](const auto& folder) {
-                           return lies_below(path, folder);
-                         });
-    // The same words for what is not there: what lies where on the server is none of the client's business.
-    if (!allowed)
-      wrong(field, "'{}': the server's operator allows no such path; name a kernel as debian:...", reference);
-  }
+  if (const auto violation = kernel_violation(reference, policy_)) wrong(field, "{}", *violation);
 }
 
 Result<> Stager::add_file(const std::string& field, const std::string& path, std::string_view text, bool named) {
@@ -227,6 +204,8 @@ Result<> Stager::copy_catalogue() {
 
 void Stager::check_machine(const harness::Scenario& scenario) {
   const std::uint64_t jobs = std::max(request_.options().jobs(), 1u);
+  checked_.vcpus = std::max(checked_.vcpus, static_cast<std::uint32_t>(scenario.machine.vcpus * jobs));
+  checked_.memory_bytes = std::max(checked_.memory_bytes, scenario.machine.memory_bytes * jobs);
   const auto path = scenario.file.lexically_relative(folder_).generic_string();
   const auto& field = fields_[path];
   if (scenario.machine.vcpus * jobs > policy_.max_vcpus) {
@@ -300,6 +279,36 @@ Result<CheckedRequest> Stager::run() {
 }
 
 }  // namespace
+
+bool is_engine_word(std::string_view word) {
+  static constexpr std::array<std::string_view, 4> kEngines = {"", "auto", "kvm", "qemu"};
+  return std::ranges::find(kEngines, word) != kEngines.end();
+}
+
+std::optional<std::string> kernel_violation(const std::string& reference, const RequestPolicy& policy) {
+  if (reference.size() > kMaxText || reference.find('\0') != std::string::npos) return "is not a kernel reference";
+  constexpr std::string_view kDebian = "debian:";
+  const auto parsed = kernels::KernelRef::parse(reference);
+  // Of a pattern of paths it would have to be decided twice, here and where it is expanded, what it stands for.
+  if (reference.find_first_of("*?[") != std::string::npos) {
+    if (reference.starts_with(kDebian)) return std::nullopt;
+    return fmt::format("'{}': only patterns that begin with debian: are taken", reference);
+  }
+  if (!parsed) return parsed.error().message();
+  const auto* file = std::get_if<kernels::KernelFile>(&parsed->target());
+  if (file == nullptr) return std::nullopt;
+  for (const auto& path : {file->image, file->modules}) {
+    if (path.empty()) continue;
+    const bool allowed = path.is_absolute() && std::ranges::any_of(policy.kernel_folders, [&](const auto& folder) {
+                           return lies_below(path, folder);
+                         });
+    // The same words for what is not there: what lies where on the server is none of the client's business.
+    if (!allowed) {
+      return fmt::format("'{}': the server's operator allows no such path; name a kernel as debian:...", reference);
+    }
+  }
+  return std::nullopt;
+}
 
 Result<CheckedRequest> stage_run(const v1::StartRunRequest& request, const RequestPolicy& policy,
                                  const fs::path& folder) {

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -31,9 +33,17 @@ struct Violation {
   friend bool operator==(const Violation&, const Violation&) = default;
 };
 
+// What is wrong with a client's reference or pattern of kernels, for people; nothing if it may be had. Whether there is
+// such a kernel is not looked at.
+std::optional<std::string> kernel_violation(const std::string& reference, const RequestPolicy& policy);
+// "", "auto", "kvm" or "qemu".
+bool is_engine_word(std::string_view word);
+
 struct CheckedRequest {
   std::vector<Violation> violations;  // At most 100. Empty: everything is as it should be.
   std::uint32_t scenarios = 0;        // That are run on each kernel.
+  std::uint32_t vcpus = 0;            // Of all machines at a time, at the most.
+  std::uint64_t memory_bytes = 0;     // As well.
 };
 
 // Checks everything about the request but whether its kernels can be had, and writes its scenario files below `folder`,

@@ -25,6 +25,8 @@ class RunServiceCalls final : public v1::RunService::WithCallbackMethod_WatchRun
                                                            const v1::WatchRunRequest* request) override;
 
  private:
+  grpc::Status answer(const AddedRun& added, v1::StartRunResponse& response);
+
   ServiceContext& context_;
   std::mutex starting_;  // One request is checked at a time: that takes memory.
 };

@@ -5,32 +5,37 @@
 
 namespace panicroom::service {
 
-std::shared_ptr<void> RunWatchers::watch(RunId run, Callback callback) {
-  auto watching = std::make_shared<Callback>(std::move(callback));
+std::shared_ptr<void> RunWatchers::watch(RunId run, std::string client, Callback callback) {
+  auto watch = std::make_shared<Watch>(Watch{.client = std::move(client), .callback = std::move(callback)});
   const std::lock_guard lock(mutex_);
-  std::erase_if(callbacks_, [](const auto& entry) { return entry.second.expired(); });
-  callbacks_.emplace(run, watching);
-  return watching;
+  std::erase_if(watches_, [](const auto& entry) { return entry.second.expired(); });
+  watches_.emplace(run, watch);
+  return watch;
 }
 
 void RunWatchers::notify(RunId run, bool ended) {
-  std::vector<std::shared_ptr<Callback>> called;
+  std::vector<std::shared_ptr<Watch>> called;
   {
     const std::lock_guard lock(mutex_);
-    const auto [begin, end] = callbacks_.equal_range(run);
+    const auto [begin, end] = watches_.equal_range(run);
     for (auto entry = begin; entry != end; ++entry) {
-      if (auto callback = entry->second.lock()) called.push_back(std::move(callback));
+      if (auto watch = entry->second.lock()) called.push_back(std::move(watch));
     }
   }
   // Without the lock: a callback may begin or end a watch.
-  for (const auto& callback : called) (*callback)(ended);
+  for (const auto& watch : called) watch->callback(ended);
 }
 
-std::size_t RunWatchers::count() const {
+RunWatchers::Counts RunWatchers::counts(std::string_view client) const {
   const std::lock_guard lock(mutex_);
-  std::size_t count = 0;
-  for (const auto& [run, callback] : callbacks_) count += callback.expired() ? 0 : 1;
-  return count;
+  Counts counts;
+  for (const auto& [run, entry] : watches_) {
+    const auto watch = entry.lock();
+    if (!watch) continue;
+    ++counts.all;
+    if (watch->client == client) ++counts.of_client;
+  }
+  return counts;
 }
 
 }  // namespace panicroom::service

@@ -6,6 +6,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <string_view>
 
 #include "harness/service/run_name.h"
 
@@ -18,13 +20,22 @@ class RunWatchers {
 
   // Calls `callback` from now on whenever the run's journal has grown, and when the run has ended, from any thread,
   // until what is returned is dropped; a call that has begun by then may still go on.
-  [[nodiscard]] std::shared_ptr<void> watch(RunId run, Callback callback);
+  [[nodiscard]] std::shared_ptr<void> watch(RunId run, std::string client, Callback callback);
   void notify(RunId run, bool ended);
-  [[nodiscard]] std::size_t count() const;
+  // How many watches there are, and how many of them are this client's.
+  struct Counts {
+    std::size_t all = 0;
+    std::size_t of_client = 0;
+  };
+  [[nodiscard]] Counts counts(std::string_view client) const;
 
  private:
+  struct Watch {
+    std::string client;
+    Callback callback;
+  };
   mutable std::mutex mutex_;
-  std::multimap<RunId, std::weak_ptr<Callback>> callbacks_;
+  std::multimap<RunId, std::weak_ptr<Watch>> watches_;
 };
 
 }  // namespace panicroom::service

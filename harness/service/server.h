@@ -2,6 +2,7 @@
 // left out of this header.
 //
 // The state directory: runs.sqlite (RunStore), runs/N/ (see run_queue.h), staging/ (requests that are no runs yet),
+// control/ (folders of sessions),
 // socket, and lock, which keeps a second server out.
 #pragma once
 
@@ -11,12 +12,16 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "harness/service/retention.h"
+#include "harness/service/run_queue.h"
 #include "harness/service/run_request.h"
+#include "harness/service/service_log.h"
+#include "harness/service/tls_files.h"
 #include "kernels/packages/stored_kernel.h"
 #include "panicroom/v1/report.pb.h"
 
@@ -29,13 +34,24 @@ std::string default_address(const std::filesystem::path& state);
 
 struct ServerOptions {
   std::filesystem::path state;
-  std::string listen;  // "unix:PATH", "127.0.0.1:PORT" or "[::1]:PORT"; port 0: any. Empty: default_address().
+  // "unix:PATH" or "HOST:PORT"; port 0: any. Empty: default_address().
+  std::vector<std::string> listen;
+  // TCP ports take only clients with certificates from its CA. Without it they have to be loopback addresses.
+  std::optional<TlsFiles> tls;
+  std::filesystem::path clients;  // With TLS: which of them may do what. See ClientRoles.
   RequestPolicy policy;
+  RunningLimits running;
+  RetentionPolicy retention;
   std::size_t max_queued = 1000;
+  std::size_t max_queued_of_a_client = 1000;
   std::size_t max_watchers = 1000;
+  std::size_t max_watchers_of_a_client = 500;
   std::size_t max_downloads = 16;                         // At a time.
+  std::chrono::seconds download_time{3600};               // For one of them.
   std::uint64_t min_free_bytes = std::uint64_t{1} << 30;  // On the state directory's file system, to take a run.
   std::chrono::seconds grace{60};                         // For a run's process to end its guests.
+  std::size_t max_control_sessions = 1;                   // At a time.
+  std::chrono::seconds control_idle_limit{600};           // A control session ends if no request comes for so long.
 
   // This program; `run ...` is put behind it. Empty: the program that this process is.
   std::vector<std::string> program;
@@ -45,8 +61,9 @@ struct ServerOptions {
   std::string version;
   // For KernelService; from any thread, one at a time.
   std::function<std::vector<kernels::StoredKernel>()> kernels;
-  // One line, without its end, printable. From any thread.
-  std::function<void(std::string_view line)> log;
+  std::string metrics;  // "127.0.0.1:PORT" or "[::1]:PORT", see Metrics. Empty: none.
+  // Texts are printable. From any thread.
+  LogSink log;
 };
 
 // Thread-safe.
@@ -60,9 +77,14 @@ class Server {
   // As stop().
   ~Server();
 
-  // What clients call it.
-  [[nodiscard]] const std::string& address() const;
-  // Takes no more calls, interrupts the run that is under way and ends its guests, and returns when that is done.
+  // What clients call it: one for each address that it listens at, in their order.
+  [[nodiscard]] const std::vector<std::string>& addresses() const;
+  // Where the metrics are; empty without.
+  [[nodiscard]] const std::string& metrics_address() const;
+  // Takes no new runs and begins none, is no longer healthy (grpc.health.v1), and returns when no run is under way, or
+  // at `until`, or at stop().
+  void drain(std::chrono::steady_clock::time_point until);
+  // Takes no more calls, interrupts the runs that are under way and ends their guests, and returns when that is done.
   // Queued runs stay queued.
   void stop();
 

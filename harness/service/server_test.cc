@@ -1,27 +1,21 @@
-// The service as clients meet it: a server in this process, and gRPC over a unix socket in a temporary directory.
+// The service as clients meet it.
 #include "harness/service/server.h"
 
 #include <gmock/gmock.h>
-#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <optional>
 #include <thread>
 
 #include "base/file.h"
-#include "base/testing/temporary_directory.h"
-#include "harness/service/client.h"
-#include "harness/service/fake_runner.h"
 #include "harness/service/grpc_status.h"
 #include "harness/service/run_name.h"
+#include "harness/service/server_fixture.h"
 #include "harness/service/sha256.h"
-#include "panicroom/v1/artifact_service.grpc.pb.h"
 #include "panicroom/v1/host_service.grpc.pb.h"
 #include "panicroom/v1/kernel_service.grpc.pb.h"
-#include "panicroom/v1/run_service.grpc.pb.h"
 
 namespace panicroom::service {
 namespace {
@@ -33,104 +27,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-constexpr const char* kScenario =
-    "name: one\ntimeline:\n  - {cpu: 0, at: panic, do: note}\nexpect: {outcome: dumped}\n";
-
-class ServerTest : public testing::Test {
- protected:
-  void SetUp() override {
-    fs::create_directory(directory_.path() / "fake");
-    runner_.emplace(directory_.path() / "fake");
-    runner_->prepare({.before = {notice("a"), notice("b")}, .after = {notice("c"), conclusion(0, "", 1)}});
-    options_.state = directory_.path() / "s";
-    options_.program = runner_->program();
-    options_.version = "test";
-    options_.min_free_bytes = 0;
-  }
-
-  void start() {
-    auto server = Server::start(options_);
-    ASSERT_TRUE(server) << server.error().message();
-    server_ = *std::move(server);
-    channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
-    runs_ = v1::RunService::NewStub(channel_);
-    artifacts_ = v1::ArtifactService::NewStub(channel_);
-  }
-
-  static v1::StartRunRequest request() {
-    v1::StartRunRequest request;
-    auto& file = *request.add_scenario_files();
-    file.set_path("one.yaml");
-    file.set_yaml(kScenario);
-    return request;
-  }
-
-  grpc::Status try_run(const v1::StartRunRequest& request, v1::RunRecord* record = nullptr) {
-    grpc::ClientContext context;
-    v1::StartRunResponse response;
-    auto status = runs_->StartRun(&context, request, &response);
-    if (record != nullptr) *record = response.run();
-    return status;
-  }
-  std::string start_run() {
-    v1::RunRecord record;
-    const auto status = try_run(request(), &record);
-    EXPECT_TRUE(status.ok()) << status.error_message();
-    return record.name();
-  }
-
-  // The texts and numbers of a run's events up to its end: "1 a", "5 ended".
-  std::vector<std::string> watch(const std::string& name, std::uint64_t after, grpc::Status* status = nullptr) {
-    grpc::ClientContext context;
-    v1::WatchRunRequest watch;
-    watch.set_name(name);
-    watch.set_after_sequence(after);
-    const auto reader = runs_->WatchRun(&context, watch);
-    std::vector<std::string> events;
-    v1::WatchRunResponse response;
-    while (reader->Read(&response)) {
-      const auto& event = response.event();
-      const auto what = event.has_notice()       ? event.notice().text()
-                        : event.has_conclusion() ? "conclusion"
-                        : event.has_ended()      ? v1::RunState_Name(event.ended().state())
-                                                 : "?";
-      events.push_back(fmt::format("{} {}", event.sequence(), what));
-    }
-    const auto finished = reader->Finish();
-    if (status != nullptr) {
-      *status = finished;
-    } else {
-      EXPECT_TRUE(finished.ok()) << finished.error_message();
-    }
-    return events;
-  }
-
-  void let_run() { const auto waiting = runner_->wait_for_run(); }
-
-  // What a download brings; whether its checksum was right is checked.
-  grpc::Status download(const std::string& name, std::uint64_t offset, std::string& bytes, std::string& digest) {
-    grpc::ClientContext context;
-    v1::DownloadArtifactRequest request;
-    request.set_name(name);
-    request.set_offset(offset);
-    const auto reader = artifacts_->DownloadArtifact(&context, request);
-    v1::DownloadArtifactResponse response;
-    while (reader->Read(&response)) {
-      bytes += response.chunk();
-      if (response.has_digest()) digest = response.digest().sha256();
-    }
-    return reader->Finish();
-  }
-
-  TemporaryDirectory directory_;
-  std::optional<FakeRunner> runner_;
-  ServerOptions options_;
-  std::unique_ptr<Server> server_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::RunService::Stub> runs_;
-  std::unique_ptr<v1::ArtifactService::Stub> artifacts_;
-};
 
 std::string sha256(std::string_view text) {
   Sha256 hash;
@@ -469,70 +365,17 @@ TEST_F(ServerTest, OneServerHasAStateDirectory) {
 TEST_F(ServerTest, ListensWhereStrangersAreNot) {
   for (const auto* address : {"0.0.0.0:1234", "[::]:1234", "192.0.2.1:1234", "example.org:1234", "127.0.0.1",
                               "127.0.0.1:99999", "127.0.0.1:x", "unix:", "127.0.0.2.example.org:1", ":1234"}) {
-    options_.listen = address;
+    options_.listen = {address};
     const auto server = Server::start(options_);
     ASSERT_FALSE(server) << address;
     EXPECT_EQ(server.error().kind(), ErrorKind::kInvalidInput) << address;
   }
-  options_.listen = "127.0.0.1:0";
+  options_.listen = {"127.0.0.1:0"};
   start();
-  EXPECT_THAT(server_->address(), testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  EXPECT_THAT(server_->addresses().front(), testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
   EXPECT_EQ(start_run(), "runs/1");
   let_run();
   EXPECT_EQ(fs::status(options_.state).permissions(), fs::perms::owner_all);
-}
-
-TEST_F(ServerTest, AClientSeesEachEventOnceThroughARestart) {
-  start();
-  const auto address = server_->address();
-  const auto name = start_run();
-  std::optional<FakeRunner::Waiting> waiting(runner_->wait_for_run());
-  start_run();  // Is queued, and goes on after the restart.
-  Client client(address);
-  std::vector<std::uint64_t> seen;
-  std::atomic<int> troubles = 0;
-  Result<v1::RunEnded> ended = host_error("not watched");
-  std::jthread watching([&] {
-    ended = client.watch_run(
-        "runs/2", [&](const v1::RunEvent& event) { seen.push_back(event.sequence()); },
-        [&](std::string_view) { ++troubles; });
-  });
-  server_.reset();
-  waiting.reset();
-  start();
-  let_run();
-  watching.join();
-  ASSERT_TRUE(ended) << ended.error().message();
-  EXPECT_EQ(ended->state(), v1::RUN_STATE_FINISHED);
-  EXPECT_THAT(seen, ElementsAre(1, 2, 3, 4, 5));
-  EXPECT_THAT(watch(name, 2), ElementsAre("3 RUN_STATE_INTERRUPTED"));
-}
-
-TEST_F(ServerTest, AClientFetchesEveryFile) {
-  start();
-  const auto name = start_run();
-  let_run();
-  watch(name, 0);
-  Client client(server_->address());
-  const auto out = directory_.path() / "fetched";
-  ASSERT_TRUE(client.fetch(name, out, [](std::string_view) {}));
-  EXPECT_EQ(read_text_file(out / "sub/console.log").value(), "hello from the guest\n");
-  EXPECT_EQ(read_text_file(out / "report.json").value(), "{}\n");
-  std::size_t files = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(out)) files += entry.is_regular_file() ? 1 : 0;
-  EXPECT_EQ(files, 2u);
-  EXPECT_EQ(client.get_run("runs/9").error().kind(), ErrorKind::kInvalidInput);
-  EXPECT_THAT(client.list_runs().value(), SizeIs(1));
-  auto wrong = request();
-  wrong.mutable_scenario_files(0)->set_yaml("name: [");
-  EXPECT_THAT(client.start_run(wrong).error().message(), HasSubstr("scenario_files[0].yaml: one.yaml:1:"));
-}
-
-TEST_F(ServerTest, AClientWithoutAServerIsTold) {
-  Client client("unix:" + (directory_.path() / "nobody").string());
-  const auto runs = client.list_runs();
-  ASSERT_FALSE(runs);
-  EXPECT_EQ(runs.error().kind(), ErrorKind::kHost);
 }
 
 }  // namespace

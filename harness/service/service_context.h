@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "harness/service/call_gate.h"
 #include "harness/service/grpc_status.h"
 #include "harness/service/run_queue.h"
 #include "harness/service/run_request.h"
@@ -22,11 +23,19 @@ struct ServiceContext {
   RunStore& store;
   RunWatchers& watchers;
   RunQueue& queue;
-  std::filesystem::path staging;  // Where requests are laid down before they are runs.
+  CallGate& gate;
+  std::filesystem::path staging;       // Where requests are laid down before they are runs.
+  std::filesystem::path control;       // Where control sessions have their folders.
+  std::atomic<bool> stopping = false;  // No new runs are taken.
 
-  // The log's text may be a client's: it is escaped where it is written.
-  void log(std::string_view line) const {
-    if (options.log) options.log(line);
+  void log(std::string message, std::vector<std::pair<std::string, std::string>> fields = {}) const {
+    if (options.log)
+      options.log({.level = LogLevel::kInfo, .message = std::move(message), .fields = std::move(fields)});
+  }
+  // For calls that are the same for every client that may make them.
+  [[nodiscard]] grpc::Status admit(const grpc::ServerContextBase& call, Role needed) const {
+    Caller caller;
+    return gate.admit(call, needed, caller);
   }
   [[nodiscard]] grpc::Status internal(const Error& error) const { return service::internal(error, options.log); }
 };

@@ -14,17 +14,22 @@ class RunWatch final : public grpc::ServerWriteReactor<v1::WatchRunResponse> {
  public:
   explicit RunWatch(ServiceContext& context) : context_(context) {}
 
-  void begin(const v1::WatchRunRequest& request) {
+  void begin(const grpc::CallbackServerContext& call, const v1::WatchRunRequest& request) {
     const std::lock_guard lock(link_->mutex);
+    Caller caller;
+    if (const auto refused = context_.gate.admit(call, Role::kView, caller); !refused.ok()) return finish(refused);
     const auto id = parse_run_name(request.name());
     if (!id) return finish(no_such_run(request.name()));
-    if (context_.watchers.count() >= context_.options.max_watchers) {
-      return finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "too many clients are watching runs"});
+    const auto [all, of_client] = context_.watchers.counts(caller.identity);
+    if (all >= context_.options.max_watchers || of_client >= context_.options.max_watchers_of_a_client) {
+      return finish({grpc::StatusCode::RESOURCE_EXHAUSTED, all >= context_.options.max_watchers
+                                                               ? "too many clients are watching runs"
+                                                               : "this client is watching too many runs"});
     }
     id_ = *id;
     after_ = request.after_sequence();
     // Before the look at its state, so that its end cannot be missed.
-    watching_ = context_.watchers.watch(id_, [link = link_](bool ended) {
+    watching_ = context_.watchers.watch(id_, caller.identity, [link = link_](bool ended) {
       const std::lock_guard locked(link->mutex);
       if (link->watch == nullptr) return;
       link->watch->ended_ = link->watch->ended_ || ended;
@@ -141,9 +146,11 @@ class RunWatch final : public grpc::ServerWriteReactor<v1::WatchRunResponse> {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::WatchRunResponse>* watch_run(ServiceContext& context, const v1::WatchRunRequest& request) {
+grpc::ServerWriteReactor<v1::WatchRunResponse>* watch_run(ServiceContext& context,
+                                                          const grpc::CallbackServerContext& call,
+                                                          const v1::WatchRunRequest& request) {
   auto watch = std::make_unique<RunWatch>(context);
-  watch->begin(request);
+  watch->begin(call, request);
   return watch.release();
 }
 

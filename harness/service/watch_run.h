@@ -10,6 +10,8 @@ namespace panicroom::service {
 
 // Deletes itself when the stream has ended. It holds one event at a time and reads the next when the client has taken
 // that, so a slow client costs no memory and delays nobody. The context must outlive it.
-grpc::ServerWriteReactor<v1::WatchRunResponse>* watch_run(ServiceContext& context, const v1::WatchRunRequest& request);
+grpc::ServerWriteReactor<v1::WatchRunResponse>* watch_run(ServiceContext& context,
+                                                          const grpc::CallbackServerContext& call,
+                                                          const v1::WatchRunRequest& request);
 
 }  // namespace panicroom::service

@@ -24,7 +24,6 @@ using hypervisor::Machine;
 // Ten times what a boot takes on a slow host under emulation: long enough to be no opinion on the host's speed.
 constexpr auto kBootLimit = std::chrono::minutes(5);
 constexpr auto kPauseLimit = std::chrono::seconds(30);
-constexpr auto kSnapshotName = "armed";
 
 // What a boot came to: armed, or why not.
 struct Boot {
@@ -196,7 +195,7 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     TRY(stop(*machine, console_log));
     const auto slide = TRY_CONTEXT("finding the KASLR slide", find_running_slide(*machine, *recipe.kernel));
     options.on_stage("snapshot");
-    TRY(machine->snapshot(kSnapshotName));
+    TRY(machine->snapshot(kArmedSnapshot));
     TRY(console_log.status());
     TRY(agent_log.status());
     // One machine is attached once; a request in between is seen when the ArmedMachine attaches it again.
@@ -210,9 +209,9 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   }
 }
 
-Result<> ArmedMachine::restore() {
+Result<> ArmedMachine::restore(const std::string& snapshot) {
   if (!has_snapshot_) return host_error("this machine was never armed, and has no snapshot to go back to");
-  TRY(machine_->restore(kSnapshotName));
+  TRY(machine_->restore(snapshot));
   // What is still to be reported was written in the trial before, and says nothing about the next.
   while (true) {
     const Event event = machine_->next_event(Clock::now());

@@ -59,7 +59,10 @@ class ArmedMachine {
   static Result<std::unique_ptr<ArmedMachine>> boot(const MachineRecipe& recipe, const BootOptions& options);
 
   // Back to the moment of the snapshot, stopped, with nobody held. kHost if there is none, as with From::kBoot.
-  Result<> restore();
+  Result<> restore() { return restore(kArmedSnapshot); }
+  // The same for a snapshot that was taken since, by its name.
+  Result<> restore(const std::string& snapshot);
+  static constexpr const char* kArmedSnapshot = "armed";
 
   [[nodiscard]] hypervisor::Machine& machine() { return *machine_; }
   [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }

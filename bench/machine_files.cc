@@ -42,18 +42,27 @@ Result<> write_machine(const std::filesystem::path& scenario_file, const std::fi
   return write_file(folder / "memory", fmt::format("{}", recipe.machine.memory_bytes >> 10));
 }
 
-}  // namespace
-}  // namespace panicroom
-
-int main(int argc, char** argv) {
+int main_with(int argc, char** argv) {
   const std::span arguments(argv, static_cast<std::size_t>(argc));
   if (arguments.size() != 4) {
     fmt::print(stderr, "usage: {} SCENARIO KERNEL FOLDER\n", arguments[0]);
     return 2;
   }
-  if (const auto written = panicroom::write_machine(arguments[1], arguments[2], arguments[3]); !written) {
+  if (const auto written = write_machine(arguments[1], arguments[2], arguments[3]); !written) {
     fmt::print(stderr, "{}\n", written.error().message());
     return 1;
   }
   return 0;
+}
+
+}  // namespace
+}  // namespace panicroom
+
+int main(int argc, char** argv) {
+  try {
+    return panicroom::main_with(argc, argv);
+  } catch (...) {
+    std::fputs("an exception: out of memory, most likely\n", stderr);
+    return 1;
+  }
 }

@@ -134,10 +134,7 @@ Result<> measure(const std::filesystem::path& scenario_file, const std::filesyst
   return {};
 }
 
-}  // namespace
-}  // namespace panicroom
-
-int main(int argc, char** argv) {
+int main_with(int argc, char** argv) {
   const std::span arguments(argv, static_cast<std::size_t>(argc));
   int trials = 0;
   if (arguments.size() == 5) {
@@ -148,9 +145,21 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: {} SCENARIO KERNEL FOLDER TRIALS\n", arguments[0]);
     return 2;
   }
-  if (const auto measured = panicroom::measure(arguments[1], arguments[2], arguments[3], trials); !measured) {
+  if (const auto measured = measure(arguments[1], arguments[2], arguments[3], trials); !measured) {
     fmt::print(stderr, "{}\n", measured.error().message());
     return 1;
   }
   return 0;
+}
+
+}  // namespace
+}  // namespace panicroom
+
+int main(int argc, char** argv) {
+  try {
+    return panicroom::main_with(argc, argv);
+  } catch (...) {
+    std::fputs("an exception: out of memory, most likely\n", stderr);
+    return 1;
+  }
 }

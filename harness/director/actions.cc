@@ -104,6 +104,7 @@ bool Actions::waits_for_ipi() const {
 }
 
 Result<> Actions::perform(const Step& step, LinkAddress pause_loop, const PlannedPlace& until) {
+  // What could not be done is not told of as done: a client's mistake is no part of the trial.
   struct Performer {
     Actions& actions;
     const Step& step;
@@ -111,20 +112,24 @@ Result<> Actions::perform(const Step& step, LinkAddress pause_loop, const Planne
     const PlannedPlace& until;
 
     Result<> operator()(const DoPanic& action) {
+      TRY(inject_panic(actions.machine_, step.cpu, actions.kernel_.running(actions.panic_), action.message));
       actions.journal_.injected(step.cpu, v1::Injected::WHAT_PANIC, action.message);
-      return inject_panic(actions.machine_, step.cpu, actions.kernel_.running(actions.panic_), action.message);
+      return {};
     }
     Result<> operator()(const DoOops&) {
+      TRY(inject_oops(actions.machine_, step.cpu));
       actions.journal_.injected(step.cpu, v1::Injected::WHAT_OOPS);
-      return inject_oops(actions.machine_, step.cpu);
+      return {};
     }
     Result<> operator()(const DoNmi&) {
+      TRY(actions.machine_.inject_nmi(step.cpu));
       actions.journal_.injected(step.cpu, v1::Injected::WHAT_NMI);
-      return actions.machine_.inject_nmi(step.cpu);
+      return {};
     }
     Result<> operator()(const DoMce& action) {
+      TRY(actions.machine_.inject_mce(step.cpu, action.error));
       actions.journal_.injected(step.cpu, v1::Injected::WHAT_MCE, to_text(action.error));
-      return actions.machine_.inject_mce(step.cpu, action.error);
+      return {};
     }
     Result<> operator()(const DoSpin& action) { return actions.open_window(step, action, pause_loop, until); }
     Result<> operator()(const DoHold&) {
@@ -138,12 +143,14 @@ Result<> Actions::perform(const Step& step, LinkAddress pause_loop, const Planne
       return {};
     }
     Result<> operator()(const DoSet& action) {
+      TRY(actions.set_values(step, action));
       actions.journal_.injected(step.cpu, v1::Injected::WHAT_SET);
-      return actions.set_values(step, action);
+      return {};
     }
     Result<> operator()(const DoSkip&) {
+      TRY(skip_instruction(actions.machine_, step.cpu));
       actions.journal_.injected(step.cpu, v1::Injected::WHAT_SKIP);
-      return skip_instruction(actions.machine_, step.cpu);
+      return {};
     }
     Result<> operator()(const DoNote&) { return {}; }
     Result<> operator()(const DoStart& action) { return actions.start(step, action); }

@@ -1,16 +1,13 @@
 #include "harness/director/timeline.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "harness/observer/stage_observer.h"
 
 namespace panicroom::harness {
 
 using hypervisor::BreakpointHit;
-using hypervisor::BreakpointId;
 using hypervisor::Clock;
-using hypervisor::DeliveryMode;
 using hypervisor::Ipi;
 using hypervisor::Registers;
 

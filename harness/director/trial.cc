@@ -95,6 +95,7 @@ class Trial {
   Result<> watch_ipis_if_wanted();
   Result<> resume();
   Result<> stop();
+  void start_time();
   [[nodiscard]] bool something_is_to_come() const;
   [[nodiscard]] Clock::time_point next_deadline() const;
   void decide(Outcome outcome, std::string detail = {});
@@ -123,6 +124,7 @@ class Trial {
   bool running_ = false;
   bool decided_ = false;
   bool stop_wanted_ = false;  // By the driver, while the machine runs.
+  bool delays_ipis_ = false;  // A rule does, or did.
   std::optional<std::pair<Outcome, std::string>> unsettled_;
   Clock::time_point last_heard_;
   std::optional<TimeAllowance> time_;  // Nothing: it takes as long as it takes.
@@ -221,12 +223,18 @@ Result<> Trial::run() {
       if (driver_.take_new_ipi_rules()) TRY(ipis_.end());
       TRY(watch_ipis_if_wanted());
       TRY(ipis_.follow(driver_));
+      // For good: what a rule has delayed comes whatever the rules are by then.
+      delays_ipis_ = delays_ipis_ || std::ranges::any_of(setup_.scenario.stop_ipi, [](const StopIpiRule& one) {
+                       return std::holds_alternative<hypervisor::Delay>(one.rule.delivery);
+                     });
       TRY(resume());
     }
     const auto deadline = next_deadline();
     const Event event = machine_.next_event(deadline);
     if (const auto late = Clock::now() - deadline; time_ && late > kOversleep) time_->give_back(late);
     TRY(dispatch(event));
+    // A driver may begin to wait for the outcome while the machine runs.
+    if (!time_) start_time();
     TRY(take_messages());
     TRY(settle());
     if (std::exchange(stop_wanted_, false)) TRY(stop());
@@ -242,10 +250,14 @@ Result<bool> Trial::let_driver() {
   last_heard_ += now - before;
   if (time_) {
     time_->stood_still(now - before);
-  } else if (const auto timeout = driver_.timeout()) {
-    time_.emplace(now, *timeout, machine_.starved());
+  } else {
+    start_time();
   }
   return go_on;
+}
+
+void Trial::start_time() {
+  if (const auto timeout = driver_.timeout()) time_.emplace(Clock::now(), *timeout, machine_.starved());
 }
 
 Result<> Trial::clean_up() {
@@ -480,12 +492,7 @@ void Trial::on_reset(std::string_view how) {
 }
 
 // What can still end a standstill from outside: the end of a window, an IPI that is on its way.
-bool Trial::something_is_to_come() const {
-  if (driver_.next_deadline()) return true;
-  return std::ranges::any_of(setup_.scenario.stop_ipi, [](const StopIpiRule& one) {
-    return std::holds_alternative<hypervisor::Delay>(one.rule.delivery);
-  });
-}
+bool Trial::something_is_to_come() const { return driver_.next_deadline() || delays_ipis_; }
 
 Result<> Trial::on_limit(Clock::time_point now) {
   time_->set_starved(machine_.starved());
@@ -505,13 +512,12 @@ Result<> Trial::on_limit(Clock::time_point now) {
       time_->extend(now + kWorking);
       return {};
     }
-    decide_with_places(Outcome::kCaptureFailed,
-                       fmt::format("nothing more came from the capture kernel in {:.0f} s{}",
-                                   in_seconds(now - journal_.start()), capture_console_.tail()));
+    decide_with_places(Outcome::kCaptureFailed, fmt::format("nothing more came from the capture kernel in {:.0f} s{}",
+                                                            in_seconds(time_->had(now)), capture_console_.tail()));
     return {};
   }
   if (!observer_.crashing() && heartbeats_.seen_lately(now)) {
-    decide_with_places(Outcome::kNoPanic, fmt::format("no panic in {:.0f} s", in_seconds(now - journal_.start())));
+    decide_with_places(Outcome::kNoPanic, fmt::format("no panic in {:.0f} s", in_seconds(time_->had(now))));
     return {};
   }
   // Nothing that was heard says that it has hung; before a crash, a heartbeat can still come.
@@ -519,8 +525,8 @@ Result<> Trial::on_limit(Clock::time_point now) {
     time_->extend(observer_.crashing() ? now + kWorking : last_heard_ + kWorking);
     return {};
   }
-  decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}",
-                                                 in_seconds(now - journal_.start()), why_not_dumped(observer_)));
+  decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}", in_seconds(time_->had(now)),
+                                                 why_not_dumped(observer_)));
   return {};
 }
 

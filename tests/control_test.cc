@@ -9,6 +9,7 @@
 #include <string>
 
 #include "harness/service/server.h"
+#include "harness/session/engine.h"
 #include "tests/command_line.h"
 #include "tests/control_client.h"
 
@@ -36,6 +37,7 @@ class ControlTest : public testing::Test {
     options.state = scratch_.path() / "s";
     options.policy.kernel_folders = {kernel->parent_path()};
     options.program = {program()};
+    options.end_leftovers = harness::end_leftovers;
     options.min_free_bytes = 0;
     options.log = [this](const service::LogEntry& entry) {
       const std::lock_guard lock(mutex_);
@@ -136,6 +138,37 @@ TEST_F(ControlTest, ThroughAnOpenGateItDoes) {
   EXPECT_FALSE(run.has_dump());
   EXPECT_THAT(client.stages(), AllOf(Contains("gate-overridden"), Not(Contains("capture-entered"))));
   EXPECT_TRUE(client.close().ok());
+}
+
+// The outcome is asked for when nothing would stop the machine any more, and a mistake meanwhile does not stop it
+// either.
+TEST_F(ControlTest, AnOutcomeIsAwaitedOfAMachineThatRuns) {
+  ControlClient client(server_->addresses().front());
+  const auto opened = client.open(open_);
+  ASSERT_TRUE(opened.has_opened()) << opened.error().message();
+  client.resume();
+  v1::ControlRequest await;
+  await.mutable_await_outcome()->mutable_timeout()->set_seconds(5);
+  const auto awaited = client.begin(await);
+  v1::ControlRequest back;
+  back.mutable_restore_snapshot()->set_name("nope");
+  EXPECT_TRUE(client.call(back).has_error());
+  const auto decided = client.wait_for(awaited);
+  ASSERT_TRUE(decided.has_decided()) << decided.error().message();
+  EXPECT_EQ(decided.decided().run().outcome(), v1::OUTCOME_NO_PANIC) << decided.decided().run().detail();
+  EXPECT_TRUE(client.close().ok());
+}
+
+TEST_F(ControlTest, ASessionThatDiesTakesItsGuestWithIt) {
+  ControlClient client(server_->addresses().front());
+  const auto opened = client.open(open_);
+  ASSERT_TRUE(opened.has_opened()) << opened.error().message();
+  EXPECT_GT(guests(), 0U);
+  const auto kill = fmt::format("pkill -KILL -f '[c]ontrol-session --logs={}/'", scratch_.path().native());
+  ASSERT_EQ(std::system(kill.c_str()), 0);
+  // OK if the server sees this side's end first.
+  EXPECT_THAT(client.close().error_code(), testing::AnyOf(grpc::StatusCode::OK, grpc::StatusCode::ABORTED));
+  EXPECT_EQ(guests(), 0U);
 }
 
 TEST_F(ControlTest, TheMachineCanBeLookedAtAndChanged) {

@@ -166,6 +166,15 @@ Result<bool> ClientDriver::on_cancelled() {
     auto request = setup_.requests.try_take();
     if (!request) break;
     const auto operation = request->operation_case();
+    if (operation == ControlRequest::kRestoreSnapshot) {
+      auto refused = refusal(*request);
+      if (!refused) refused = refuse_restore(request->restore_snapshot().name());
+      if (refused) {
+        // The machine goes on as if nothing had been asked.
+        TRY(setup_.respond(error_response(request->id(), *std::move(refused))));
+        continue;
+      }
+    }
     if (operation == ControlRequest::kPause || operation == ControlRequest::kRestoreSnapshot) {
       pending_ = std::move(request);
       return true;

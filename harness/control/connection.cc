@@ -20,7 +20,7 @@ Result<> receive_from(int socket, RequestQueue& requests) {
     const auto got = ::recv(socket, bytes.data(), bytes.size(), 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return errno_error(errno, "reading requests");
-    if (got == 0) return {};
+    if (got == 0) return frames.in_frame() ? Result<>(host_error("the requests end in the middle of one")) : Result<>();
     frames.feed(std::span(bytes).first(static_cast<std::size_t>(got)));
     while (const auto frame = TRY(frames.next())) {
       v1::ControlRequest request;

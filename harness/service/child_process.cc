@@ -78,6 +78,8 @@ struct Prepared {
   ::_exit(kCannotStart);
 }
 
+}  // namespace
+
 bool wait_for_end(int pidfd, std::chrono::milliseconds time) {
   const auto deadline = std::chrono::steady_clock::now() + time;
   while (true) {
@@ -88,8 +90,6 @@ bool wait_for_end(int pidfd, std::chrono::milliseconds time) {
     if (ready == 0 && left <= 0) return false;
   }
 }
-
-}  // namespace
 
 std::optional<ProcessIdentity> identify_process(pid_t pid) {
   const auto stat = read_text_file(fmt::format("/proc/{}/stat", pid));

@@ -67,6 +67,9 @@ class ChildProcess {
   UniqueFd gate_;
 };
 
+// False if the process has not ended by then.
+bool wait_for_end(int pidfd, std::chrono::milliseconds time);
+
 // Ends what a server that was killed has started: SIGTERM, and after `grace` SIGKILL. Nothing to do if that process is
 // gone.
 Result<> end_stale_process(const ProcessIdentity& identity, std::chrono::seconds grace);

@@ -1,13 +1,14 @@
 #include "harness/service/control_process.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -26,23 +27,18 @@ Result<fs::path> make_folder(const fs::path& parent) {
 // The last thing that it said, for the server's log.
 std::string last_line(const fs::path& file) {
   constexpr std::size_t kMost = 500;
-  const auto text = read_text_file(file);
-  if (!text) return {};
-  std::string_view left = *text;
+  // It may have written anything, and any amount of it.
+  std::ifstream stream(file, std::ios::binary | std::ios::ate);
+  const std::streamoff size = stream.tellg();
+  if (size <= 0) return {};
+  stream.seekg(std::max<std::streamoff>(size - 8 * static_cast<std::streamoff>(kMost), 0));
+  std::string text(8 * kMost, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  std::string_view left = text;
   while (left.ends_with('\n')) left.remove_suffix(1);
   left = left.substr(left.rfind('\n') + 1);
   return std::string(left.substr(0, kMost));
-}
-
-bool wait_for_end(int pidfd, std::chrono::seconds time) {
-  const auto deadline = std::chrono::steady_clock::now() + time;
-  while (true) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
-    pollfd entry{pidfd, POLLIN, 0};
-    const int ready = ::poll(&entry, 1, left > 0 ? static_cast<int>(left) : 0);
-    if (ready > 0) return true;
-    if (ready == 0 && left <= 0) return false;
-  }
 }
 
 }  // namespace
@@ -120,19 +116,21 @@ Result<std::optional<v1::ControlResponse>> ControlProcess::next() {
   return std::optional(std::move(response));
 }
 
-std::string ControlProcess::end(std::chrono::seconds grace) {
+ControlProcess::End ControlProcess::end(std::chrono::seconds grace) {
   ::shutdown(socket_.get(), SHUT_RDWR);
   process_->signal(SIGTERM);
-  std::string how;
+  End end;
   if (!wait_for_end(process_->pidfd(), grace)) {
     process_->signal(SIGKILL);
-    how = fmt::format("did not end within {} s and was killed", grace.count());
+    end.how = fmt::format("did not end within {} s and was killed", grace.count());
   }
   const auto status = process_->wait();
   process_.reset();
-  if (how.empty()) how = status ? fmt::format("ended with status {}", *status) : status.error().message();
-  const auto said = last_line(folder_ / "stderr.log");
-  return said.empty() ? how : fmt::format("{}: {}", how, said);
+  constexpr int kBySignal = 128;
+  end.orderly = end.how.empty() && status && *status < kBySignal;
+  if (end.how.empty()) end.how = status ? fmt::format("ended with status {}", *status) : status.error().message();
+  if (const auto said = last_line(folder_ / "stderr.log"); !said.empty()) end.how += ": " + said;
+  return end;
 }
 
 }  // namespace panicroom::service

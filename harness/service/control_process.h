@@ -40,8 +40,12 @@ class ControlProcess {
   // The next response that has come. An error: it is none.
   Result<std::optional<v1::ControlResponse>> next();
 
-  // Ends it and its guest: SIGTERM, and after `grace` SIGKILL. How it ended, for people.
-  std::string end(std::chrono::seconds grace);
+  struct End {
+    bool orderly = false;  // By itself or when it was told to. If not, its guest may be left.
+    std::string how;       // For people.
+  };
+  // Ends it and its guest: SIGTERM, and after `grace` SIGKILL.
+  End end(std::chrono::seconds grace);
 
  private:
   ControlProcess(ChildProcess process, UniqueFd socket, std::filesystem::path folder)

@@ -19,9 +19,12 @@ class RefusedStream final : public grpc::ServerBidiReactor<v1::ControlRequest, v
 
 grpc::ServerBidiReactor<v1::ControlRequest, v1::ControlResponse>* ControlServiceCalls::Control(
     grpc::CallbackServerContext* call) {
-  if (const auto refused = context_.admit(*call, Role::kControl); !refused.ok()) return new RefusedStream(refused);
+  Caller caller;
+  if (const auto refused = context_.gate.admit(*call, Role::kControl, caller); !refused.ok()) {
+    return new RefusedStream(refused);
+  }
   const std::lock_guard lock(mutex_);
-  if (stopping_) return new RefusedStream({grpc::StatusCode::UNAVAILABLE, "the server stops"});
+  if (stopping_ || context_.stopping) return new RefusedStream({grpc::StatusCode::UNAVAILABLE, "the server stops"});
   sessions_.remove_if([](Session& session) {
     if (!session.wake->over()) return false;
     session.thread.join();
@@ -32,7 +35,7 @@ grpc::ServerBidiReactor<v1::ControlRequest, v1::ControlResponse>* ControlService
   }
   auto wake = std::make_shared<SessionWake>();
   if (wake->fd() < 0) return new RefusedStream(context_.internal(host_error("eventfd cannot be had")));
-  auto stream = std::make_unique<ControlStream>(context_, wake);
+  auto stream = std::make_unique<ControlStream>(context_, wake, caller.identity);
   try {
     sessions_.push_back({.thread = std::thread([stream = stream.get()] { stream->run(); }), .wake = wake});
   } catch (const std::system_error& error) {

@@ -38,8 +38,8 @@ void SessionWake::drain() const {
   }
 }
 
-ControlStream::ControlStream(ServiceContext& context, std::shared_ptr<SessionWake> wake)
-    : context_(context), wake_(std::move(wake)) {
+ControlStream::ControlStream(ServiceContext& context, std::shared_ptr<SessionWake> wake, std::string client)
+    : context_(context), wake_(std::move(wake)), client_(std::move(client)) {
   StartRead(&request_);
 }
 
@@ -153,6 +153,7 @@ std::optional<Status> ControlStream::pass_requests(ControlProcess& process) {
       }
       passing_ = true;
       stopped_ = false;
+      if (request->has_pause()) pause_ = request->id();
       ++unanswered_;
       last_ = steady_clock::now();
     }
@@ -178,6 +179,8 @@ std::optional<Status> ControlStream::pass_responses(ControlProcess& process) {
       const auto& result = (*response)->result();
       if (result.id() == 0) return aborted(result.error().message());
       if (unanswered_ > 0) --unanswered_;
+      // A machine that stands still by a pause waits for the client as one at a breakpoint does.
+      if (result.id() == pause_ && !result.has_error()) stopped_ = true;
       last_ = steady_clock::now();
     } else if ((*response)->event().has_stopped()) {
       stopped_ = true;
@@ -211,13 +214,20 @@ Status ControlStream::serve() {
   }
   auto process = ControlProcess::start(context_.options.program, context_.control);
   if (!process) return context_.internal(process.error());
-  context_.log("a control session begins");
+  context_.log("a control session begins", {{"client", client_}});
   auto status = carry(*process, open);
-  const auto how = process->end(context_.options.grace);
+  const auto end = process->end(context_.options.grace);
+  // Its guest outlives a process that did not end in the ordinary way.
+  if (!end.orderly && context_.options.end_leftovers) {
+    if (const auto ended = context_.options.end_leftovers(); !ended) {
+      [[maybe_unused]] const auto told = context_.internal(ended.error());
+    }
+  }
   // A client that cancels is first seen as one that closes its side, or not.
   const bool by_client = status.ok() || status.error_code() == StatusCode::CANCELLED;
   context_.log(fmt::format("a control session has ended ({}); its process {}",
-                           by_client ? "by the client" : status.error_message(), how));
+                           by_client ? "by the client" : status.error_message(), end.how),
+               {{"client", client_}});
   return status;
 }
 

@@ -42,7 +42,7 @@ class SessionWake {
 // gRPC's threads call the reactions, one thread calls run(). Owns itself.
 class ControlStream final : public grpc::ServerBidiReactor<v1::ControlRequest, v1::ControlResponse> {
  public:
-  ControlStream(ServiceContext& context, std::shared_ptr<SessionWake> wake);
+  ControlStream(ServiceContext& context, std::shared_ptr<SessionWake> wake, std::string client);
 
   // The whole session. When this returns, the stream is finished, the machine gone, and this object too.
   void run();
@@ -75,6 +75,7 @@ class ControlStream final : public grpc::ServerBidiReactor<v1::ControlRequest, v
 
   ServiceContext& context_;
   std::shared_ptr<SessionWake> wake_;
+  std::string client_;            // Whose session it is.
   std::mutex mutex_;              // What follows, and the starting of reads and writes.
   v1::ControlRequest request_;    // While it is being read.
   v1::ControlResponse response_;  // While it is being written.
@@ -87,6 +88,7 @@ class ControlStream final : public grpc::ServerBidiReactor<v1::ControlRequest, v
   std::size_t unanswered_ = 0;  // Requests.
   bool stopped_ = false;        // The machine has said that it waits for the client, and no request has come since.
   bool process_over_ = false;   // Nothing more comes from it.
+  std::uint64_t pause_ = 0;     // The last request to pause.
   bool passing_ = false;        // A request is on its way: the next one is not read yet.
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();  // When the client was last at work.
 };

@@ -1,16 +1,14 @@
 #include "harness/service/call_gate.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 namespace panicroom::service {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Nothing for a connection without TLS, which only unix sockets and loopback ports take. A certificate that has neither
 // names nor a common name is a client without identity and nobody local.
@@ -39,12 +37,13 @@ Result<CallGate> CallGate::open(CallGateOptions options) {
 }
 
 std::optional<CallGate::Version> CallGate::version_now() const {
-  std::error_code error;
-  Version version{.written = fs::last_write_time(options_.clients, error), .bytes = 0};
-  if (error) return std::nullopt;
-  version.bytes = fs::file_size(options_.clients, error);
-  if (error) return std::nullopt;
-  return version;
+  struct stat status {};
+  if (::stat(options_.clients.c_str(), &status) != 0) return std::nullopt;
+  return Version{.device = status.st_dev,
+                 .inode = status.st_ino,
+                 .bytes = status.st_size,
+                 .changed_seconds = status.st_ctim.tv_sec,
+                 .changed_nanoseconds = status.st_ctim.tv_nsec};
 }
 
 void CallGate::look_at_file() {
@@ -70,6 +69,11 @@ void CallGate::look_at_file() {
 grpc::Status CallGate::refuse(std::string_view why, const grpc::Status& status) const {
   if (options_.refused) options_.refused(why);
   return status;
+}
+
+grpc::Status CallGate::too_many() const {
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+          fmt::format("more than {} calls in a second", options_.calls_in_a_second)};
 }
 
 bool CallGate::spend(const std::string& identity, Clock::time_point now) {
@@ -103,6 +107,8 @@ grpc::Status CallGate::admit(const std::optional<std::vector<std::string>>& iden
       }
     }
     if (!best) {
+      // All of them together: whoever the CA has ever given a certificate can call.
+      if (!spend({}, now)) return refuse("rate", too_many());
       return refuse("unknown",
                     {grpc::StatusCode::PERMISSION_DENIED,
                      "this server's operator has given no role to the identity in the client's certificate"});
@@ -111,8 +117,7 @@ grpc::Status CallGate::admit(const std::optional<std::vector<std::string>>& iden
   }
   // Before the role is looked at: a client that is refused again and again is bounded, too.
   if (identities && !spend(caller.identity, now)) {
-    return refuse("rate", {grpc::StatusCode::RESOURCE_EXHAUSTED,
-                           fmt::format("more than {} calls in a second", options_.calls_in_a_second)});
+    return refuse("rate", too_many());
   }
   if (caller.role < needed) {
     return refuse("role", {grpc::StatusCode::PERMISSION_DENIED,

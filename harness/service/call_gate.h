@@ -21,9 +21,6 @@
 
 namespace panicroom::service {
 
-// Whoever comes through a unix socket or a loopback port without TLS.
-inline constexpr const char* kLocalIdentity = "local";
-
 struct Caller {
   std::string identity;
   Role role = Role::kView;
@@ -64,23 +61,27 @@ class CallGate {
     double calls = 0;
     Clock::time_point at;
   };
-  // What tells whether the file is another.
+  // What tells whether the file is another, or may be read by others than before.
   struct Version {
-    std::filesystem::file_time_type written;
-    std::uintmax_t bytes = 0;
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::int64_t bytes = 0;
+    std::int64_t changed_seconds = 0;  // Its inode, which a new content and a new owner change.
+    std::int64_t changed_nanoseconds = 0;
     friend bool operator==(const Version&, const Version&) = default;
   };
   struct State {
     std::mutex mutex;
     std::optional<ClientRoles> roles;  // Nothing: the file is wrong.
     std::optional<Version> version;
-    std::map<std::string, Budget> budgets;  // Of those who may come in: no more than the file names, over its life.
+    std::map<std::string, Budget> budgets;  // One for each name in the file, and "" for all others together.
   };
   explicit CallGate(CallGateOptions options) : options_(std::move(options)), state_(std::make_unique<State>()) {}
 
   [[nodiscard]] std::optional<Version> version_now() const;
   void look_at_file();
   grpc::Status refuse(std::string_view why, const grpc::Status& status) const;
+  [[nodiscard]] grpc::Status too_many() const;
   bool spend(const std::string& identity, Clock::time_point now);
 
   CallGateOptions options_;

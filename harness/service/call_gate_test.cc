@@ -23,10 +23,13 @@ class CallGateTest : public testing::Test {
     write("clients: {seer: view, runner: run, boss: control}\n");
   }
   void write(const std::string& text) {
-    ASSERT_TRUE(write_file(options_.clients, text));
-    // Two writes may fall into one tick of the file system's clock.
-    std::filesystem::last_write_time(options_.clients,
-                                     std::filesystem::file_time_type::clock::now() + seconds(++writes_));
+    // Another file each time, as editors do it: two writes may fall into one tick of the file system's clock.
+    const auto next = directory_.path() / "next";
+    ASSERT_TRUE(write_file(next, text));
+    if (std::filesystem::exists(options_.clients)) {
+      std::filesystem::rename(options_.clients, directory_.path() / std::to_string(++writes_));
+    }
+    std::filesystem::rename(next, options_.clients);
   }
   StatusCode code(const std::optional<Identities>& identities, Role needed) {
     return gate_->admit(identities, needed, now_, caller_).error_code();
@@ -92,6 +95,15 @@ TEST_F(CallGateTest, CallsInATimeAreBoundedForEachClient) {
   now_ += seconds(1000);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(code(Identities{"seer"}, Role::kView), StatusCode::OK);
   EXPECT_EQ(code(Identities{"seer"}, Role::kView), StatusCode::RESOURCE_EXHAUSTED);
+}
+
+TEST_F(CallGateTest, ClientsWithoutARoleAreBoundedTogether) {
+  options_.burst = 2;
+  open();
+  EXPECT_EQ(code(Identities{"stranger"}, Role::kView), StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(code(Identities{}, Role::kView), StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(code(Identities{"another"}, Role::kView), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(code(Identities{"seer"}, Role::kView), StatusCode::OK);
 }
 
 TEST_F(CallGateTest, LocalCallersAreNotCounted) {

@@ -51,6 +51,9 @@ Result<ClientRoles> ClientRoles::parse(const std::string& yaml, const std::strin
       for (const auto& client : entry.second) {
         const auto identity = client.first.as<std::string>();
         if (identity.empty()) return wrong(file, client.first.Mark(), "an identity that is empty");
+        if (identity == kLocalIdentity) {
+          return wrong(file, client.first.Mark(), "{} is the name of those who come without TLS", identity);
+        }
         if (!client.second.IsScalar()) return wrong(file, client.second.Mark(), "the role of {} is no word", identity);
         const auto role = parse_role(client.second.Scalar());
         if (!role) {

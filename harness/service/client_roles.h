@@ -11,6 +11,9 @@
 
 namespace panicroom::service {
 
+// Whoever comes through a unix socket or a loopback port without TLS. No certificate has this name here.
+inline constexpr const char* kLocalIdentity = "local";
+
 // Each may do what those before it may.
 enum class Role {
   kView,     // See runs, their events and files, the host and its kernels.
@@ -28,7 +31,8 @@ std::string_view role_name(Role role);
 class ClientRoles {
  public:
   // `file` is for messages. kInvalidInput with file, line and column for what is no such map, an unknown key or role,
-  // or an identity that stands twice. The file is the operator's, and bounded all the same: at most 1 MiB.
+  // or an identity that stands twice or is kLocalIdentity. The file is the operator's, and bounded all the same: at
+  // most 1 MiB.
   static Result<ClientRoles> parse(const std::string& yaml, const std::string& file);
   static Result<ClientRoles> load(const std::filesystem::path& path);
 

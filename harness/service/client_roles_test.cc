@@ -37,6 +37,7 @@ TEST(ClientRolesTest, MistakesAreToldWithTheirPlace) {
   EXPECT_THAT(error_of("clients: [a, b]\n"), HasSubstr("clients.yaml:1:10: error: clients is not a map"));
   EXPECT_THAT(error_of("clients:\n  a: [run]\n"), HasSubstr("clients.yaml:2:6: error: the role of a is no word"));
   EXPECT_THAT(error_of("clients:\n  '': run\n"), HasSubstr("clients.yaml:2:3: error: an identity that is empty"));
+  EXPECT_THAT(error_of("clients:\n  local: run\n"), HasSubstr("clients.yaml:2:3: error: local is the name of"));
   EXPECT_THAT(error_of("clients: {a: run"), HasSubstr("clients.yaml:1:"));
   EXPECT_THAT(error_of("clients: {}\n"), HasSubstr("names no clients"));
   EXPECT_THAT(error_of("x"), HasSubstr("not a map"));

@@ -110,7 +110,9 @@ Result<std::optional<v1::RunRecord>> RunQueue::cancel(RunId id) {
     record->set_error("cancelled before it began");
     *record->mutable_end_time() = TimeUtil::GetCurrentTime();
     TRY(store_.update(id, *record));
+    if (options_.ended) options_.ended(*record);
     watchers_.notify(id, true);
+    wake();
   }
   return record;
 }
@@ -209,7 +211,7 @@ void RunQueue::end_those_that_have_to(Running& running) {
 
 void RunQueue::wait_for_something() {
   std::vector<pollfd> waits = {{wake_.get(), POLLIN, 0}};
-  auto until = steady_clock::now() + kTidyEvery;
+  auto until = tidied_at_ + kTidyEvery;
   for (const auto& running : running_) {
     waits.push_back({running.process.pidfd(), POLLIN, 0});
     waits.push_back({running.journal_watch.get(), POLLIN, 0});
@@ -218,8 +220,10 @@ void RunQueue::wait_for_something() {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - steady_clock::now()).count();
   const int ready = ::poll(waits.data(), waits.size(), static_cast<int>(std::max<std::int64_t>(left, 0)));
   if (ready < 0) return;
-  if (ready == 0 && options_.tidy) options_.tidy();
-  if (waits[0].revents != 0) empty_out(wake_.get());
+  if (waits[0].revents != 0) {
+    empty_out(wake_.get());
+    look_at_queue_ = true;
+  }
   std::list<Running> ended;
   auto wait = waits.begin() + 1;
   for (auto running = running_.begin(); running != running_.end();) {
@@ -265,7 +269,8 @@ void RunQueue::finish(Running& running) {
   }
   idle_.notify_all();
   watchers_.notify(id, true);
-  if (options_.tidy) options_.tidy();
+  look_at_queue_ = true;
+  tidy();
 }
 
 Result<> RunQueue::conclude(RunId id, v1::RunState otherwise, std::string_view why, int exit_status) {
@@ -295,19 +300,28 @@ Result<> RunQueue::conclude(RunId id, v1::RunState otherwise, std::string_view w
   return {};
 }
 
-void RunQueue::work() {
+void RunQueue::tidy() {
+  tidied_at_ = steady_clock::now();
   if (options_.tidy) options_.tidy();
+}
+
+void RunQueue::work() {
+  tidy();
   while (true) {
     if (running_.empty()) {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
     }
-    const auto started = start_runs();
+    // Only what was queued or has ended can make a difference: a run that writes its journal does not.
+    const auto started = std::exchange(look_at_queue_, false) ? start_runs() : Result<>();
+    // With the next thing that happens.
+    if (!started) look_at_queue_ = true;
     if (!started && options_.log) {
       options_.log(
           {.level = LogLevel::kError, .message = "the queue stands still: " + started.error().message(), .fields = {}});
     }
     wait_for_something();
+    if (steady_clock::now() >= tidied_at_ + kTidyEvery) tidy();
   }
 }
 

@@ -89,6 +89,7 @@ class RunQueue {
     UniqueFd journal_watch;
   };
   void work();
+  void tidy();
   // Begins what is queued as far as there is room.
   Result<> start_runs();
   // The oldest run that may begin now.
@@ -115,7 +116,10 @@ class RunQueue {
   std::set<RunId> cancelled_;  // Runs under way that a client has ended.
   std::size_t under_way_ = 0;  // Runs that have begun and are not concluded.
 
-  std::list<Running> running_;  // The thread's own.
+  // --- The thread's own.
+  std::list<Running> running_;
+  bool look_at_queue_ = true;  // More may be able to begin than before.
+  std::chrono::steady_clock::time_point tidied_at_;
   std::thread thread_;
 };
 

@@ -97,10 +97,18 @@ grpc::Status RunServiceCalls::StartRun(grpc::ServerContext* call, const v1::Star
   record.set_scenario_count(checked->scenarios);
   record.set_vcpus(checked->vcpus);
   record.set_memory_bytes(checked->memory_bytes);
+  fs::path folder;
   const auto added = context_.store.add(
       std::move(record), {.all = context_.options.max_queued, .client = context_.options.max_queued_of_a_client}, *mark,
-      [&](RunId id) { return staging->move_to(context_.queue.folder(id)); });
-  if (!added) return context_.internal(added.error());
+      [&](RunId id) {
+        folder = context_.queue.folder(id);
+        return staging->move_to(folder);
+      });
+  if (!added) {
+    // The run is none, and the next one gets its number.
+    if (!folder.empty()) fs::remove_all(folder, error);
+    return context_.internal(added.error());
+  }
   if (added->outcome == AddedRun::Outcome::kAdded) {
     const auto& name = added->record.name();
     context_.log(fmt::format("{} is queued: {} scenarios", name, checked->scenarios),

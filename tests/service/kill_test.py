@@ -11,6 +11,7 @@ goes on. At the end the queue is carried out. Prints what it saw, and exits 1 at
 """
 
 import argparse
+import atexit
 import hashlib
 import os
 import pathlib
@@ -19,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 FINAL = ("finished", "failed", "cancelled", "interrupted")
@@ -27,9 +29,9 @@ FINAL = ("finished", "failed", "cancelled", "interrupted")
 class Server:
     """`panicroom serve` in a process of its own, with a runtime folder that its guests' command lines name."""
 
-    def __init__(self, arguments, scratch):
+    def __init__(self, arguments, scratch, runtime):
         self.log = open(scratch / "server.log", "ab")
-        environment = dict(os.environ, XDG_RUNTIME_DIR=str(scratch / "runtime"))
+        environment = dict(os.environ, XDG_RUNTIME_DIR=runtime)
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self.log, env=environment)
         # It says its address when it listens, which is after it has cleaned up.
         self.address = self.process.stdout.readline().decode().strip()
@@ -83,7 +85,10 @@ def main():
     chance = random.Random(seed)
     scratch = options.scratch.resolve()
     shutil.rmtree(scratch, ignore_errors=True)
-    (scratch / "runtime").mkdir(parents=True)
+    scratch.mkdir(parents=True)
+    # The sockets in it have short paths at most.
+    runtime = tempfile.mkdtemp(prefix="pr-", dir="/tmp")
+    atexit.register(shutil.rmtree, runtime, ignore_errors=True)
     state = scratch / "state"
     serve = [options.panicroom, "serve", "--state", str(state), "--allow-kernels", os.path.dirname(kernel)]
 
@@ -114,7 +119,7 @@ def main():
 
     finished = {}  # The files of each finished run, as they were when it was first seen so.
     seen = {"finished": 0, "interrupted": 0, "nothing under way": 0}
-    server = Server(serve, scratch)
+    server = Server(serve, scratch, runtime)
     submit(server, 3)
     for kill in range(options.kills):
         now = states(server)
@@ -127,9 +132,8 @@ def main():
             if what == "finished" and name not in finished:
                 finished[name] = digests(out_folder(state, name))
         server.end(signal.SIGKILL)
-        server = Server(serve, scratch)
+        server = Server(serve, scratch, runtime)
         after = states(server)
-        runtime = str(scratch / "runtime")
         running_now = [name for name, state in after.items() if state == "running"]
         for name, what in before.items():
             new = after.get(name)
@@ -158,8 +162,12 @@ def main():
     while any(state in ("queued", "running") for state in states(server).values()):
         time.sleep(0.5)
     end = states(server)
+    # A run that could not boot a guest would be finished, too.
+    for line in command(server, "runs", "list").stdout.splitlines():
+        if " finished " in line and "2 passed, 0 failed, 0 errors, 0 skipped" not in line:
+            raise SystemExit(f"FAILED: {line}")
     server.end(signal.SIGTERM)
-    left = processes_with(str(scratch / "runtime"))
+    left = processes_with(runtime)
     if left:
         raise SystemExit(f"FAILED: guests {left} are left at the end")
     print(f"{options.kills} kills; what was under way: {seen}; at the end: {summary(end)}")

@@ -22,18 +22,21 @@ die() {
 here=panicroom-server-$$ there=panicroom-client-$$
 ip netns add "$here" 2>/dev/null || skip 'the kernel does not let this process make network namespaces'
 
-server_pid=
+server_pid='' runtime=''
 # shellcheck disable=SC2317 # Called by the trap.
 clean_up() {
   [[ -z $server_pid ]] || kill -TERM "$server_pid" 2>/dev/null || true
   [[ -z $server_pid ]] || wait "$server_pid" 2>/dev/null || true
+  [[ -z $runtime ]] || rm -rf "$runtime"
   ip netns delete "$here" 2>/dev/null || true
   ip netns delete "$there" 2>/dev/null || true
 }
 trap clean_up EXIT
 
 rm -rf "$scratch"
-mkdir -p "$scratch/runtime"
+mkdir -p "$scratch"
+# The sockets in it have short paths at most.
+runtime=$(mktemp -d /tmp/pr-XXXXXX)
 ip netns add "$there"
 ip link add pr-server netns "$here" type veth peer name pr-client netns "$there"
 ip -n "$here" address add 192.0.2.1/24 dev pr-server
@@ -60,7 +63,7 @@ printf 'dump: {save: true}\n' >>saved.yaml
 
 # The server stands in the one namespace; it says its address when it listens.
 mkfifo said
-XDG_RUNTIME_DIR=$scratch/runtime ip netns exec "$here" "$panicroom" serve --state "$scratch/state" --listen 192.0.2.1:0 \
+XDG_RUNTIME_DIR=$runtime ip netns exec "$here" "$panicroom" serve --state "$scratch/state" --listen 192.0.2.1:0 \
   --tls-certificate server.pem --tls-key server.key --tls-ca ca.pem --clients clients.yaml --catalogue "$scenarios" \
   --allow-kernels "$(dirname "$PANICROOM_TEST_KERNEL")" >said 2>server.log &
 server_pid=$!

@@ -135,7 +135,7 @@ std::optional<Status> ControlStream::wait(ControlProcess* process) {
     return context_.internal(errno_error(errno, "poll"));
   }
   if (entries[0].revents != 0) wake_->drain();
-  if ((entries[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+  if (process != nullptr && (entries[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
     const auto more = process->fill();
     if (!more) return context_.internal(more.error());
     process_over_ = !*more;

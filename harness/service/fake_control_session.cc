@@ -40,7 +40,7 @@ void act(const std::string& what, panicroom::control::Connection& connection, Co
   // As many bytes as no stream's buffers hold.
   if (what == "flood") {
     ControlResponse event;
-    event.mutable_event()->mutable_activity()->set_stage(std::string(64 * 1024, 'x'));
+    event.mutable_event()->mutable_activity()->set_stage(std::string(std::size_t{64} * 1024, 'x'));
     for (int i = 0; i < 1000; ++i) static_cast<void>(connection.send(event).has_value());
   }
 }
@@ -64,6 +64,8 @@ int main() {
     // Waits for the outcome for ever.
     if (!request->has_await_outcome()) static_cast<void>(connection.send(response).has_value());
   }
-  while (stubborn) ::pause();
+  if (stubborn) {
+    while (true) ::pause();
+  }
   return 0;
 }

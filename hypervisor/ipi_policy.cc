@@ -14,9 +14,9 @@ bool matches(const IpiRule& rule, DeliveryMode mode, std::uint8_t vector, VcpuId
 
 }  // namespace
 
-IpiPolicy::IpiPolicy(std::vector<IpiRule> rules) {
+IpiPolicy::IpiPolicy(const std::vector<IpiRule>& rules) {
   entries_.reserve(rules.size());
-  for (IpiRule& rule : rules) entries_.push_back({.rule = std::move(rule)});
+  for (const IpiRule& rule : rules) entries_.push_back({.rule = rule});
 }
 
 void IpiPolicy::set_active(std::size_t rule, bool active) {

@@ -14,7 +14,7 @@ namespace panicroom::hypervisor {
 class IpiPolicy {
  public:
   IpiPolicy() = default;
-  explicit IpiPolicy(std::vector<IpiRule> rules);
+  explicit IpiPolicy(const std::vector<IpiRule>& rules);
 
   // A rule that is not active matches nothing. All are, at first. What it has counted stays. No such rule: nothing.
   void set_active(std::size_t rule, bool active);

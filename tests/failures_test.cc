@@ -127,6 +127,7 @@ class RunningCommand {
                                      "--out",
                                      (scratch.path() / "out").native()};
     std::vector<char*> pointers;
+    pointers.reserve(argv.size() + 1);
     for (auto& word : argv) pointers.push_back(word.data());
     pointers.push_back(nullptr);
     posix_spawn_file_actions_t actions;

@@ -168,7 +168,7 @@ struct Line {
   std::string_view name;
   char type = '?';
 
-  friend auto operator<=>(const Line&, const Line&) = default;
+  friend auto operator<=>(const Line&, const Line&) = default;  // NOLINT(modernize-use-nullptr): a 0 of the compiler's.
 };
 
 std::ostream& operator<<(std::ostream& out, const Line& line) {

@@ -359,7 +359,7 @@ TEST_P(PhysicalMemory, ReadsAsTheSameInPieces) {
   std::vector<std::byte> whole(std::size_t{1} << 20);
   ASSERT_OK(machine.read_physical(Gpa{kBegin + 3}, whole));
   std::vector<std::byte> pieces(whole.size());
-  constexpr std::size_t kPiece = 16 * 1024;
+  constexpr std::size_t kPiece = std::size_t{16} * 1024;
   for (std::size_t at = 0; at < pieces.size(); at += kPiece) {
     ASSERT_OK(machine.read_physical(Gpa{kBegin + 3 + at}, std::span(pieces).subspan(at, kPiece)));
   }

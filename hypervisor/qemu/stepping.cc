@@ -226,7 +226,7 @@ Result<> QemuMachine::watch_ipis(std::span<const hypervisor::IcrStore> sites, st
     TRY(want_breakpoint(site.at));
     sites_.emplace(site.at, site);
   }
-  policy_ = hypervisor::IpiPolicy(std::move(rules));
+  policy_ = hypervisor::IpiPolicy(rules);
   return {};
 }
 

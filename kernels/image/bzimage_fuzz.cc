@@ -7,8 +7,8 @@
 
 namespace {
 
-using namespace panicroom;
-using namespace panicroom::kernels;
+using namespace panicroom;           // NOLINT(google-build-using-namespace): this file is the fuzz target alone.
+using namespace panicroom::kernels;  // NOLINT(google-build-using-namespace)
 
 constexpr std::size_t kLimit = std::size_t{1} << 20;
 

@@ -8,8 +8,8 @@
 
 namespace {
 
-using namespace panicroom;
-using namespace panicroom::kernels;
+using namespace panicroom;           // NOLINT(google-build-using-namespace): this file is the fuzz target alone.
+using namespace panicroom::kernels;  // NOLINT(google-build-using-namespace)
 
 bool within(Bytes part, Bytes whole) {
   return part.empty() || (!std::less<>()(part.data(), whole.data()) &&

@@ -7,8 +7,8 @@
 
 namespace {
 
-using namespace panicroom;
-using namespace panicroom::kernels;
+using namespace panicroom;           // NOLINT(google-build-using-namespace): this file is the fuzz target alone.
+using namespace panicroom::kernels;  // NOLINT(google-build-using-namespace)
 
 const std::vector<std::byte>& kernel_of(std::uint8_t choice) {
   static const auto kKernels = [] {

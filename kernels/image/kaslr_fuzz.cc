@@ -8,8 +8,8 @@
 
 namespace {
 
-using namespace panicroom;
-using namespace panicroom::kernels;
+using namespace panicroom;           // NOLINT(google-build-using-namespace): this file is the fuzz target alone.
+using namespace panicroom::kernels;  // NOLINT(google-build-using-namespace)
 
 const KernelImage& image() {
   static const KernelImage kImage =

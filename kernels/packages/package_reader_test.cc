@@ -50,7 +50,7 @@ class PackageReaderTest : public testing::Test {
   const fs::path folder_ = directory_.path();
 
   fs::path write_package(const std::vector<std::byte>& bytes) {
-    const auto path = folder_ / "p";
+    auto path = folder_ / "p";
     EXPECT_TRUE(write_file(path, bytes));
     return path;
   }

@@ -12,8 +12,8 @@
 
 namespace {
 
-using namespace panicroom;
-using namespace panicroom::kernels;
+using namespace panicroom;           // NOLINT(google-build-using-namespace): this file is the fuzz target alone.
+using namespace panicroom::kernels;  // NOLINT(google-build-using-namespace)
 
 void require_in_text(const KernelImage& kernel, LinkAddress at) {
   const auto text = lasting_text(kernel);

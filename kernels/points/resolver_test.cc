@@ -82,9 +82,8 @@ class RealKernel : public testing::Test {
     EXPECT_TRUE(byte(after - 8) == 0xf0 || (byte(after - 8) == 0x44 && byte(after - 9) == 0xf0));
   }
 
-  static std::unique_ptr<KernelImage> kernel_;
+  static inline std::unique_ptr<KernelImage> kernel_;
 };
-std::unique_ptr<KernelImage> RealKernel::kernel_;
 
 TEST_F(RealKernel, EveryNamedPointIsThere) {
   std::printf("%s\n", kernel_->release().c_str());

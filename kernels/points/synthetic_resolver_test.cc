@@ -11,6 +11,8 @@
 namespace panicroom::kernels {
 namespace {
 
+using namespace std::string_literals;
+
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::KernelBuilder;
@@ -45,7 +47,7 @@ TEST(SyntheticKernel, GateInVpanicBehindADecoy) {
   b.symbol(kData, 'D', "panic_redirect_cpu").symbol(kData + 4, 'D', "panic_cpu");
   const LinkAddress vpanic = b.here();
   std::string code = exchange(vpanic, kData);
-  code += exchange(vpanic + code.size(), kData + 4) + "\x74\x00";
+  code += exchange(vpanic + code.size(), kData + 4) + "\x74\x00"s;
   b.function("vpanic", code + "\x90");
   b.function("panic", call(b.here(), vpanic) + "\x90");
   const KernelImage kernel = b.build();
@@ -86,7 +88,7 @@ TEST(SyntheticKernel, GateInCrashKexec) {
   KernelBuilder b;
   b.symbol(kData, 'D', "panic_cpu");
   const LinkAddress crash_kexec = b.here();
-  b.function("crash_kexec", exchange(crash_kexec, kData) + "\x74\x00\x90");
+  b.function("crash_kexec", exchange(crash_kexec, kData) + "\x74\x00\x90"s);
   const KernelImage kernel = b.build();
   EXPECT_THAT(find(kernel, "crash_kexec/gate")->at, ElementsAre(crash_kexec + 8));
   EXPECT_EQ(find(kernel, "crash_kexec/won")->condition, PointCondition::kZeroFlagSet);

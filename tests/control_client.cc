@@ -103,7 +103,7 @@ v1::MachineStopped ControlClient::run_to(std::uint32_t cpu, const std::string& p
   EXPECT_TRUE(added.has_breakpoint_added()) << point << ": " << added.error().message();
   if (!added.has_breakpoint_added()) return {};
   resume();
-  const auto stop = wait_for_stop();
+  auto stop = wait_for_stop();
   EXPECT_EQ(stop.breakpoint(), added.breakpoint_added().breakpoint());
   EXPECT_EQ(stop.cpu(), cpu);
   v1::ControlRequest remove;

@@ -38,7 +38,6 @@ class LoadTest : public ServerTest {};
 
 TEST_F(LoadTest, TwoHundredWatchersAndAThousandQueuedRuns) {
   options_.max_queued = kQueued;
-  options_.clients.clear();
   start();
   const auto running = start_run();
   std::optional<FakeRunner::Waiting> waiting(runner_->wait_for_run());

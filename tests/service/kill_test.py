@@ -162,6 +162,8 @@ def main():
     while any(state in ("queued", "running") for state in states(server).values()):
         time.sleep(0.5)
     end = states(server)
+    if "finished" not in end.values():
+        raise SystemExit("FAILED: no run was carried out to its end")
     # A run that could not boot a guest would be finished, too.
     for line in command(server, "runs", "list").stdout.splitlines():
         if " finished " in line and "2 passed, 0 failed, 0 errors, 0 skipped" not in line:

@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint64_t kPassesUntilReady = 3;
 // How often to look whether a workload is ready, and how long it may take at most: 60 s of guest time.
 constexpr long kPollNanoseconds = 2'000'000;
-constexpr int kPollsUntilGivenUp = 30'000;
+constexpr std::uint32_t kPollsUntilGivenUp = 30'000;
 // How often a workload looks whether it is to start. It wakes no CPU but its own.
 constexpr long kStartPollNanoseconds = 500'000;
 
@@ -115,8 +115,8 @@ bool WorkloadProcesses::is_ready(const Process& process) {
   return process.progress->passes >= kPassesUntilReady;
 }
 
-Outcome<> WorkloadProcesses::wait_until_ready(const Process& process) {
-  for (int polls = 0; !is_ready(process); ++polls) {
+Outcome<> WorkloadProcesses::wait_until_ready(const Process& process, std::uint32_t slowdown) {
+  for (std::uint64_t polls = 0; !is_ready(process); ++polls) {
     reap();
     if (process.ended) {
       const int error = process.progress->error_number;
@@ -124,13 +124,15 @@ Outcome<> WorkloadProcesses::wait_until_ready(const Process& process) {
         return tl::unexpected(fail(process, error, "that CPU is not online: see machine.vcpus in the scenario"));
       return tl::unexpected(fail(process, error, fmt::format("it ended at once: {}", std::strerror(error))));
     }
-    if (polls == kPollsUntilGivenUp) return tl::unexpected(fail(process, 0, "it has not passed its point within 60 s"));
+    if (polls == std::uint64_t{kPollsUntilGivenUp} * slowdown) {
+      return tl::unexpected(fail(process, 0, fmt::format("it has not passed its point within {} s", 60 * slowdown)));
+    }
     sleep_for(kPollNanoseconds);
   }
   return {};
 }
 
-Outcome<> WorkloadProcesses::start(Channel& channel) {
+Outcome<> WorkloadProcesses::start(Channel& channel, std::uint32_t slowdown) {
   write_small_file("/proc/sys/kernel/printk_devkmsg",
                    "on\n");  // No rate limit for kmsg; refused where the command line says.
 
@@ -140,14 +142,14 @@ Outcome<> WorkloadProcesses::start(Channel& channel) {
     }
   }
   for (const Process& process : processes_) {
-    if (auto ready = wait_until_ready(process); !ready) return ready;
+    if (auto ready = wait_until_ready(process, slowdown); !ready) return ready;
     v1::Message message;
     message.mutable_workload_ready()->set_cpu(index(process.pinned.cpu));
     message.mutable_workload_ready()->set_name(std::string(process.pinned.workload->name));
     channel.send(std::move(message));
   }
   for (const Process& process : waiting_) {
-    if (auto ready = wait_until_ready(process); !ready) return ready;
+    if (auto ready = wait_until_ready(process, slowdown); !ready) return ready;
   }
   return {};
 }

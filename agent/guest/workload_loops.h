@@ -23,8 +23,8 @@ class WorkloadProcesses {
   // The same of the pages by which the host starts the others, each a StartPage.
   [[nodiscard]] std::vector<Gpa> start_pages() const;
   // Starts all that were prepared, and returns when each has passed its point a few times, or waits for its word; sends
-  // WorkloadReady for those that run.
-  Outcome<> start(Channel& channel);
+  // WorkloadReady for those that run. They get `slowdown` times as long as usual.
+  Outcome<> start(Channel& channel, std::uint32_t slowdown);
   // Whether the host has said that nothing more is to be sent.
   [[nodiscard]] bool told_to_be_quiet() const;
   // The passes so far, and who has ended; not of those that wait or were started by the host.
@@ -44,7 +44,7 @@ class WorkloadProcesses {
   [[noreturn]] static void run(const Process& process);
   static bool is_ready(const Process& process);
   static Outcome<> begin(Process& process);
-  Outcome<> wait_until_ready(const Process& process);
+  Outcome<> wait_until_ready(const Process& process, std::uint32_t slowdown);
   void reap();
 
   std::vector<Process> processes_;

@@ -63,7 +63,8 @@ Result<std::vector<std::byte>> first_initramfs(const FirstInitramfs& content) {
   TRY(archive.add_directory("/etc"));
   TRY(archive.add_file(kConfigPath, 0644, config));
   TRY(archive.add_directory("/capture"));
-  TRY(archive.add_file(kCaptureKernelPath, 0644, content.capture_kernel));
+  if (!content.capture_kernel.empty()) TRY(archive.add_file(kCaptureKernelPath, 0644, content.capture_kernel));
+  if (!content.capture_vmlinux.empty()) TRY(archive.add_file(kCaptureVmlinuxPath, 0644, content.capture_vmlinux));
   TRY(archive.add_file(kCaptureInitrdPath, 0644, content.capture_initrd));
   return archive.finish();
 }

@@ -97,6 +97,19 @@ TEST(Initramfs, FirstHasTheCaptureKernelAndTheConfiguration) {
   const auto config = decode_config(as_bytes(members.at(std::string(kConfigPath.substr(1))).content));
   ASSERT_TRUE(config) << config.error().message();
   EXPECT_EQ(config->capture_command_line, "nr_cpus=1");
+  EXPECT_FALSE(members.contains(std::string(kCaptureVmlinuxPath.substr(1))));
+}
+
+TEST(Initramfs, FirstHasTheVmlinuxAloneIfNothingNeedsTheBzimage) {
+  FirstInitramfs content;
+  content.config.kexec = KexecCall::kLoad;
+  content.capture_vmlinux = as_bytes("a vmlinux");
+  content.capture_initrd = as_bytes("an initrd");
+  const auto image = first_initramfs(content);
+  ASSERT_TRUE(image) << image.error().message();
+  const auto members = unpack(*image);
+  EXPECT_EQ(members.at(std::string(kCaptureVmlinuxPath.substr(1))).content, "a vmlinux");
+  EXPECT_FALSE(members.contains(std::string(kCaptureKernelPath.substr(1))));
 }
 
 TEST(Initramfs, IsTheSameEveryTime) {

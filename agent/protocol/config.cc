@@ -38,6 +38,9 @@ Result<> check(const Config& config) {
     return invalid_input("start: {} workloads wait to be started; at most {} can", config.starts.size(), kMaxStarts);
   }
   for (const PinnedWorkload& pinned : config.starts) TRY(check(pinned, "start"));
+  if (config.slowdown == 0 || config.slowdown > kMaxSlowdown) {
+    return invalid_input("slowdown: {} is not between 1 and {}", config.slowdown, kMaxSlowdown);
+  }
   return {};
 }
 
@@ -53,7 +56,25 @@ Result<PinnedWorkload> decode(const v1::Config::Workload& message, std::string_v
   return PinnedWorkload{VcpuId{message.cpu()}, known};
 }
 
+Result<KexecCall> decode(v1::KexecCall call) {
+  switch (call) {
+    case v1::KEXEC_CALL_FILE_LOAD:
+      return KexecCall::kFileLoad;
+    case v1::KEXEC_CALL_LOAD:
+      return KexecCall::kLoad;
+    default:
+      return invalid_input("kexec: no system call has the number {}", static_cast<int>(call));
+  }
+}
+
 }  // namespace
+
+std::string_view name(KexecCall call) { return call == KexecCall::kLoad ? "kexec_load()" : "kexec_file_load()"; }
+
+bool loads_kernels(const Config& config) {
+  const auto loads = [](const PinnedWorkload& pinned) { return pinned.workload->kind == WorkloadKind::kKexecLoad; };
+  return std::ranges::any_of(config.workloads, loads) || std::ranges::any_of(config.starts, loads);
+}
 
 Result<std::vector<std::byte>> encode_config(const Config& config) {
   TRY(check(config));
@@ -61,6 +82,8 @@ Result<std::vector<std::byte>> encode_config(const Config& config) {
   message.set_capture_command_line(config.capture_command_line);
   for (const PinnedWorkload& pinned : config.workloads) encode(pinned, *message.add_workloads());
   for (const PinnedWorkload& pinned : config.starts) encode(pinned, *message.add_starts());
+  message.set_kexec(config.kexec == KexecCall::kLoad ? v1::KEXEC_CALL_LOAD : v1::KEXEC_CALL_FILE_LOAD);
+  message.set_slowdown(config.slowdown);
   std::vector<std::byte> bytes(message.ByteSizeLong());
   if (!message.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return invalid_input("the capture kernel's command line is not UTF-8");
@@ -78,6 +101,8 @@ Result<Config> decode_config(Bytes bytes) {
   config.capture_command_line = message.capture_command_line();
   for (const auto& workload : message.workloads()) config.workloads.push_back(TRY(decode(workload, "workload")));
   for (const auto& start : message.starts()) config.starts.push_back(TRY(decode(start, "start")));
+  config.kexec = TRY(decode(message.kexec()));
+  if (message.slowdown() != 0) config.slowdown = message.slowdown();
   TRY(check(config));
   return config;
 }

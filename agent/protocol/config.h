@@ -14,7 +14,9 @@
 namespace panicroom::agent {
 
 inline constexpr std::string_view kConfigPath = "/etc/panicroom";
+// The bzImage that kexec_file_load() gets, and the ELF vmlinux that kexec_load() is given the parts of.
 inline constexpr std::string_view kCaptureKernelPath = "/capture/kernel";
+inline constexpr std::string_view kCaptureVmlinuxPath = "/capture/vmlinux";
 inline constexpr std::string_view kCaptureInitrdPath = "/capture/initrd";
 // The agent adds this, and the number of CPUs that are online, to the capture kernel's command line.
 inline constexpr std::string_view kCpusParameter = "panicroom.cpus=";
@@ -35,6 +37,17 @@ inline constexpr std::size_t kMaxCaptureCommandLine = 1400;
 // The largest NR_CPUS of x86.
 inline constexpr std::uint32_t kMaxCpus = 8192;
 
+// The system call by which the agent loads the capture kernel.
+enum class KexecCall {
+  kFileLoad,  // kexec_file_load(2): the kernel reads the bzImage, and makes and checks everything itself.
+  kLoad,      // kexec_load(2): everything is made in user space, and the kernel only copies.
+};
+// "kexec_file_load()".
+std::string_view name(KexecCall call);
+
+// Beyond any host that is of use; of a Config's slowdown.
+inline constexpr std::uint32_t kMaxSlowdown = 1000;
+
 struct PinnedWorkload {
   VcpuId cpu{};
   const Workload* workload = nullptr;  // Never null in a decoded Config. Points into workloads().
@@ -44,7 +57,12 @@ struct Config {
   std::vector<PinnedWorkload> workloads;  // At most one for a CPU; none that Workload::once.
   std::vector<PinnedWorkload> starts;     // At most kMaxStarts; in the order of the host's start steps.
   std::string capture_command_line;
+  KexecCall kexec = KexecCall::kFileLoad;
+  std::uint32_t slowdown = 1;  // How many times longer than usual a workload may take to begin: 1 to kMaxSlowdown.
 };
+
+// Whether one of its workloads needs the file at kCaptureKernelPath itself.
+bool loads_kernels(const Config& config);
 
 // The content of kConfigPath: a serialised panicroom.agent.v1.Config. kInvalidInput if decode_config() would refuse it.
 Result<std::vector<std::byte>> encode_config(const Config& config);

@@ -31,6 +31,29 @@ TEST(Config, RoundTrip) {
   EXPECT_EQ(back->workloads[1].workload->name, "idle");
 }
 
+TEST(Config, TheKexecCallAndTheSlowdownAreKept) {
+  EXPECT_EQ(decode_config({})->kexec, KexecCall::kFileLoad);
+  EXPECT_EQ(decode_config({})->slowdown, 1u);
+  Config config;
+  config.kexec = KexecCall::kLoad;
+  config.slowdown = 20;
+  const auto bytes = encode_config(config);
+  ASSERT_TRUE(bytes) << bytes.error().message();
+  const auto back = decode_config(*bytes);
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(back->kexec, KexecCall::kLoad);
+  EXPECT_EQ(back->slowdown, 20u);
+}
+
+TEST(Config, RefusesAKexecCallAndASlowdownThatThereAreNot) {
+  v1::Config call;
+  call.set_kexec(static_cast<v1::KexecCall>(7));
+  EXPECT_THAT(error_of(call), testing::HasSubstr("kexec: no system call has the number 7"));
+  v1::Config slow;
+  slow.set_slowdown(kMaxSlowdown + 1);
+  EXPECT_THAT(error_of(slow), testing::HasSubstr("slowdown"));
+}
+
 TEST(Config, StartsKeepTheirOrderAndMayShareACpu) {
   Config config;
   config.starts = {

@@ -97,6 +97,7 @@ Result<int> RunCommand::run_selected(harness::TierSelection selection) {
   const auto engine = TRY(harness::make_engine(options_.engine, *report_.mutable_host()));
   request.engine = engine.name;
   request.factory = engine.factory;
+  request.pace = engine.pace;
   request.repeat = options_.repeat;
   request.jobs = options_.jobs;
   out_ = options_.out.empty() ? default_out() : options_.out;

@@ -78,7 +78,8 @@ Result<Session::Opened> Session::open(const v1::OpenOperation& request) {
                                                             .directory = options_.directory / "control",
                                                             .log_directory = options_.logs,
                                                             .cancellation = cancellation_,
-                                                            .on_stage = on_stage}));
+                                                            .on_stage = on_stage,
+                                                            .pace = engine.pace}));
   if (!opened.scenario.stop_ipi.empty() && !opened.machine->machine().can(hypervisor::Capability::kIpiPolicy)) {
     return unsupported("the engine {} has no policy for IPIs", engine.name);
   }
@@ -130,11 +131,13 @@ Result<v1::ControlRequest> Session::run_trial(Opened& opened) {
                           .kernel = armed.kernel(),
                           .capture = *opened.capture,
                           .boot_time = armed.boot_time(),
+                          .kexec = armed.kexec(),
                           .image_check = armed.image_check(),
                           .memory = armed.memory(),
                           .journal = journal,
                           .sinks = {.console = [](std::string_view) {}, .agent_log = [](std::string_view) {}},
-                          .folder = options_.logs},
+                          .folder = options_.logs,
+                          .pace = armed.pace()},
                          driver);
   requests_.on_arrival({});
   if (!after) return after.error();

@@ -45,7 +45,9 @@ std::string describe_kind(const Message& message) {
       return fmt::format("workload {} runs on cpu{}", escaped(message.workload_ready().name()),
                          message.workload_ready().cpu());
     case Message::kArmed:
-      return fmt::format("armed, {} bytes of crash memory", message.armed().crash_size());
+      return fmt::format("armed by {}, {} bytes of crash memory",
+                         message.armed().kexec() == agent::v1::KEXEC_CALL_LOAD ? "kexec_load()" : "kexec_file_load()",
+                         message.armed().crash_size());
     case Message::kHeartbeat:
       return describe_heartbeat(message.heartbeat());
     case Message::kFailed:

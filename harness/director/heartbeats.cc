@@ -21,7 +21,7 @@ void Heartbeats::take(const agent::v1::Heartbeat& heartbeat, hypervisor::Clock::
 }
 
 bool Heartbeats::seen_lately(hypervisor::Clock::time_point now) const {
-  return last_ && now - *last_ < std::chrono::seconds(5);
+  return last_ && now - *last_ < pace_.allow(std::chrono::seconds(5));
 }
 
 }  // namespace panicroom::harness

@@ -6,12 +6,15 @@
 #include <optional>
 
 #include "agent/protocol/agent.pb.h"
+#include "hypervisor/guest_pace.h"
 #include "hypervisor/machine.h"
 
 namespace panicroom::harness {
 
 class Heartbeats {
  public:
+  explicit Heartbeats(hypervisor::GuestPace pace = {}) : pace_(pace) {}
+
   // `counts`: nothing is left to be injected, so from now on a working kernel is the outcome.
   void take(const agent::v1::Heartbeat& heartbeat, hypervisor::Clock::time_point now, bool counts);
 
@@ -22,6 +25,7 @@ class Heartbeats {
  private:
   static constexpr int kCalmHeartbeats = 20;  // The agent sends ten a second.
 
+  hypervisor::GuestPace pace_;
   std::map<std::uint32_t, std::uint64_t> passes_;  // Of each CPU's workload, at the last heartbeat that counted.
   std::optional<hypervisor::Clock::time_point> last_;
   int calm_ = 0;

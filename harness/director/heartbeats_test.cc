@@ -60,5 +60,12 @@ TEST(Heartbeats, SilenceIsNotSeenLately) {
   EXPECT_FALSE(heartbeats.seen_lately(kNow + std::chrono::minutes(1)));
 }
 
+TEST(Heartbeats, SlowKernelCodeMayBeSilentForLonger) {
+  Heartbeats heartbeats({.slowdown = 20});
+  heartbeats.take(beat(1), kNow, false);
+  EXPECT_TRUE(heartbeats.seen_lately(kNow + std::chrono::minutes(1)));
+  EXPECT_FALSE(heartbeats.seen_lately(kNow + std::chrono::minutes(2)));
+}
+
 }  // namespace
 }  // namespace panicroom::harness

@@ -16,7 +16,8 @@ class TimeAllowance {
  public:
   using Clock = hypervisor::Clock;
 
-  // `starved`: what the machine had been starved for already when the trial began.
+  // `timeout`: as long as the engine's pace allows (hypervisor::GuestPace), and everything that is counted in timeouts
+  // with it. `starved`: what the machine had been starved for already when the trial began.
   TimeAllowance(Clock::time_point start, Clock::duration timeout, Clock::duration starved)
       : start_(start), timeout_(timeout), limit_(start + timeout), starved_(starved) {}
 

@@ -35,13 +35,14 @@ using hypervisor::Clock;
 using hypervisor::Event;
 using hypervisor::Machine;
 
-// A crash in which nothing has been heard for this long is looked at: is there a CPU left that can go on?
+// A crash in which nothing has been heard for this long is looked at: is there a CPU left that can go on? No limit, and
+// what is found there is proof at any pace.
 constexpr auto kSilence = std::chrono::seconds(2);
 // How long the engine may take to stop a machine that it was asked to stop.
 constexpr auto kPauseLimit = std::chrono::seconds(30);
-// A guest that was heard within this time is at work, if on a slow host: its trial gets more time, up to
-// TimeAllowance::kMaxStretch timeouts. A capture kernel that is at work even then says something about the host; a
-// crash that only goes on talking has hung.
+// A guest that was heard within this time (of an engine of the usual pace) is at work, if on a slow host: its trial
+// gets more time, up to TimeAllowance::kMaxStretch timeouts. A capture kernel that is at work even then says something
+// about the host; a crash that only goes on talking has hung.
 constexpr auto kWorking = std::chrono::seconds(20);
 // next_event() that returns this much after its deadline means that panicroom itself did not run (Ctrl-Z, a host that
 // is out of CPUs): time that the guest did not have either.
@@ -64,8 +65,9 @@ class Trial {
         saved_dump_(setup.folder),
         place_samples_(setup.machine, setup.kernel, journal_),
         frames_(agent::FrameDecoder::Start::kMidStream),
+        heartbeats_(setup.pace),
         last_heard_(journal_.start()) {
-    if (const auto timeout = driver.timeout()) time_.emplace(journal_.start(), *timeout, machine_.starved());
+    start_time(journal_.start());
   }
 
   Result<> run();
@@ -95,7 +97,8 @@ class Trial {
   Result<> watch_ipis_if_wanted();
   Result<> resume();
   Result<> stop();
-  void start_time();
+  // If there is a limit.
+  void start_time(Clock::time_point from);
   [[nodiscard]] bool something_is_to_come() const;
   [[nodiscard]] Clock::time_point next_deadline() const;
   void decide(Outcome outcome, std::string detail = {});
@@ -210,8 +213,8 @@ Result<> Trial::run() {
     journal_.stage("switched-on", std::nullopt, "the machine stands before its first instruction");
   } else {
     journal_.stage("booted", std::nullopt,
-                   fmt::format("this machine took {:.1f} s to boot to the armed state",
-                               std::chrono::duration<double>(setup_.boot_time).count()));
+                   fmt::format("this machine took {:.1f} s to boot to the armed state, its capture kernel loaded by {}",
+                               std::chrono::duration<double>(setup_.boot_time).count(), agent::name(setup_.kexec)));
     journal_.stage("armed", std::nullopt, "restored from the snapshot of an armed machine");
   }
   TRY(observer_.arm());
@@ -234,7 +237,7 @@ Result<> Trial::run() {
     if (const auto late = Clock::now() - deadline; time_ && late > kOversleep) time_->give_back(late);
     TRY(dispatch(event));
     // A driver may begin to wait for the outcome while the machine runs.
-    if (!time_) start_time();
+    if (!time_) start_time(Clock::now());
     TRY(take_messages());
     TRY(settle());
     if (std::exchange(stop_wanted_, false)) TRY(stop());
@@ -251,13 +254,13 @@ Result<bool> Trial::let_driver() {
   if (time_) {
     time_->stood_still(now - before);
   } else {
-    start_time();
+    start_time(Clock::now());
   }
   return go_on;
 }
 
-void Trial::start_time() {
-  if (const auto timeout = driver_.timeout()) time_.emplace(Clock::now(), *timeout, machine_.starved());
+void Trial::start_time(Clock::time_point from) {
+  if (const auto timeout = driver_.timeout()) time_.emplace(from, setup_.pace.allow(*timeout), machine_.starved());
 }
 
 Result<> Trial::clean_up() {
@@ -501,7 +504,8 @@ Result<> Trial::on_limit(Clock::time_point now) {
                       in_seconds(now - journal_.start()), in_seconds(time_->given()));
   }
   if (now < time_->limit()) return {};
-  const bool at_work = now - last_heard_ < kWorking;
+  const Clock::duration working = setup_.pace.allow(kWorking);
+  const bool at_work = now - last_heard_ < working;
   if (observer_.jumped()) {
     if (at_work && time_->stretched_too_far(now)) {
       return host_error("the capture kernel still works after {} times the scenario's timeout: this host is too slow",
@@ -509,7 +513,7 @@ Result<> Trial::on_limit(Clock::time_point now) {
     }
     // Nothing is heard of a capture kernel before it has a console, however long the host takes to unpack and boot it.
     if (at_work || (!capture_console_.entered() && !time_->stretched_too_far(now))) {
-      time_->extend(now + kWorking);
+      time_->extend(now + working);
       return {};
     }
     decide_with_places(Outcome::kCaptureFailed, fmt::format("nothing more came from the capture kernel in {:.0f} s{}",
@@ -522,7 +526,7 @@ Result<> Trial::on_limit(Clock::time_point now) {
   }
   // Nothing that was heard says that it has hung; before a crash, a heartbeat can still come.
   if (at_work && !time_->stretched_too_far(now)) {
-    time_->extend(observer_.crashing() ? now + kWorking : last_heard_ + kWorking);
+    time_->extend(observer_.crashing() ? now + working : last_heard_ + working);
     return {};
   }
   decide_with_places(Outcome::kHung, fmt::format("no dump and no reset in {:.0f} s{}", in_seconds(time_->had(now)),

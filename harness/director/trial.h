@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "agent/protocol/config.h"
 #include "base/result.h"
 #include "harness/director/capture_image_check.h"
 #include "harness/observer/journal.h"
@@ -14,6 +15,7 @@
 #include "harness/observer/running_kernel.h"
 #include "harness/plan/plan.h"
 #include "harness/scenario/scenario.h"
+#include "hypervisor/guest_pace.h"
 #include "hypervisor/machine.h"
 #include "panicroom/v1/report.pb.h"
 
@@ -31,14 +33,16 @@ struct TrialSetup {
   const Plan& plan;
   const RunningKernel& kernel;
   const kernels::KernelImage& capture;
-  std::chrono::nanoseconds boot_time;  // What the machine once took to be armed.
-  CaptureImageCheck& image_check;      // The machine's.
-  const MemoryPlan& memory;            // What of the machine's memory is compared with the dump.
-  Journal& journal;                    // New, of the run that the trial fills.
+  std::chrono::nanoseconds boot_time;                    // What the machine once took to be armed.
+  agent::KexecCall kexec = agent::KexecCall::kFileLoad;  // How it was.
+  CaptureImageCheck& image_check;                        // The machine's.
+  const MemoryPlan& memory;                              // What of the machine's memory is compared with the dump.
+  Journal& journal;                                      // New, of the run that the trial fills.
   TrialSinks sinks;
   std::filesystem::path folder;           // For files of the trial's own: a dump that is saved.
   std::span<const Gpa> start_pages = {};  // Of starts(scenario), as the machine's agent said.
   bool sample_places = true;              // False only where the cost of looking is measured.
+  hypervisor::GuestPace pace = {};        // The engine's: what a guest may take is so much longer.
 };
 
 class Driver;

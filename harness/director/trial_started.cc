@@ -23,7 +23,7 @@ v1::Event trial_started(const TrialSetup& setup) {
   trial.set_crashkernel_bytes(scenario.machine.crashkernel_bytes);
   for (const auto& workload : scenario.workload) trial.add_workload(workload);
   trial.set_kernel_cmdline(scenario.kernel_cmdline);
-  *trial.mutable_timeout() = TimeUtil::NanosecondsToDuration(scenario.timeout.count());
+  *trial.mutable_timeout() = TimeUtil::NanosecondsToDuration(setup.pace.allow(scenario.timeout).count());
   return event;
 }
 

@@ -200,7 +200,7 @@ constexpr std::array kCapabilities = {hypervisor::Capability::kSnapshot, hypervi
 
 MachineSpec read_machine(const YamlNode& node, Diagnostics& diagnostics) {
   MachineSpec machine;
-  constexpr std::array<std::string_view, 4> kKeys = {"vcpus", "memory", "crashkernel", "pin"};
+  constexpr std::array<std::string_view, 5> kKeys = {"vcpus", "memory", "crashkernel", "pin", "kexec"};
   const Fields fields(node, "machine", kKeys, diagnostics);
   if (const YamlNode* vcpus = fields.find("vcpus")) {
     const auto value = read_whole_number(*vcpus, "vcpus", 1, kMaxVcpus, diagnostics);
@@ -224,6 +224,12 @@ MachineSpec read_machine(const YamlNode& node, Diagnostics& diagnostics) {
                     machine.memory_bytes / kMiB);
   }
   if (const YamlNode* pin = fields.find("pin")) machine.pin = read_pin(*pin, machine.vcpus, diagnostics);
+  if (const YamlNode* kexec = fields.find("kexec")) {
+    constexpr std::array<std::string_view, 2> kNames = {"file", "load"};
+    constexpr std::array<agent::KexecCall, kNames.size()> kValues = {agent::KexecCall::kFileLoad,
+                                                                     agent::KexecCall::kLoad};
+    if (const auto word = read_word(*kexec, "kexec", kNames, diagnostics)) machine.kexec = kValues[*word];
+  }
   return machine;
 }
 

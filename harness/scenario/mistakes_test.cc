@@ -106,6 +106,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"CrashkernelTooLarge", top("machine: {memory: 256M, crashkernel: ^256M}"), {"'crashkernel'", "256M"}},
         Mistake{"MemoryTooSmallForTheDefault", top("machine: {memory: ^128M}"), {"'crashkernel'", "128M"}},
         Mistake{"PinLength", top("machine: {vcpus: 2, pin: ^[0]}"), {"'pin'", "2 vCPU"}},
+        Mistake{"KexecWord", top("machine: {kexec: ^lod}"), {"'kexec'", "did you mean 'load'?", "one of file, load"}},
+        Mistake{"KexecType", top("machine: {kexec: ^[load]}"), {"'kexec'", "a list"}},
         Mistake{"PinType", top("machine: {vcpus: 2, pin: [0, ^x]}"), {"'pin'", "'x'"}},
         Mistake{"DurationWithoutUnit", top("timeout: ^60"), {"'timeout'", "'60'", "5s"}},
         Mistake{"DurationFraction", top("timeout: ^1.5s"), {"'timeout'", "'1.5s'"}},

@@ -135,7 +135,7 @@ TEST(Parser, EveryKeyThereIs) {
   const Scenario s = only(parse(R"(
 name: all.of-it
 tier: slow
-machine: {vcpus: 3, memory: 1G, crashkernel: 256M, pin: [0, 0, 1]}
+machine: {vcpus: 3, memory: 1G, crashkernel: 256M, pin: [0, 0, 1], kexec: load}
 from: boot
 kernel: {cmdline: "panic_on_warn=1 quiet"}
 workload: {cpu2: kmsg}
@@ -167,8 +167,11 @@ expect: {outcome: dump_incomplete, dump: {missing_cpus: [2, 1], cpus_with_regist
 timeout: 2m
 )",
                                 "x.yaml"));
-  EXPECT_EQ(s.machine,
-            (MachineSpec{.vcpus = 3, .memory_bytes = 1ull << 30, .crashkernel_bytes = 256 << 20, .pin = {0, 0, 1}}));
+  EXPECT_EQ(s.machine, (MachineSpec{.vcpus = 3,
+                                    .memory_bytes = 1ull << 30,
+                                    .crashkernel_bytes = 256 << 20,
+                                    .pin = {0, 0, 1},
+                                    .kexec = agent::KexecCall::kLoad}));
   EXPECT_EQ(s.tier, "slow");
   EXPECT_EQ(s.kernel_cmdline, "panic_on_warn=1 quiet");
   EXPECT_EQ(s.from, From::kBoot);

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/protocol/config.h"
 #include "base/address.h"
 #include "harness/scenario/kernel_range.h"
 #include "hypervisor/ipi.h"
@@ -27,6 +28,8 @@ struct MachineSpec {
   std::uint64_t memory_bytes = 512ull << 20;
   std::uint64_t crashkernel_bytes = 128ull << 20;
   std::vector<std::uint32_t> pin;  // Host CPU of each vCPU; empty if left to the host.
+  // How the capture kernel is loaded; nothing if that is left to the harness.
+  std::optional<agent::KexecCall> kexec = {};
 
   friend bool operator==(const MachineSpec&, const MachineSpec&) = default;
 };

@@ -9,6 +9,7 @@
 #include "harness/director/agent_log.h"
 #include "harness/director/capture_console.h"
 #include "harness/plan/sample_plan.h"
+#include "harness/session/capture_vmlinux.h"
 #include "harness/session/kernel_cmdline.h"
 #include "harness/session/log_file.h"
 #include "harness/session/running_slide.h"
@@ -23,6 +24,9 @@ using hypervisor::Machine;
 
 // Ten times what a boot takes on a slow host under emulation: long enough to be no opinion on the host's speed.
 constexpr auto kBootLimit = std::chrono::minutes(5);
+// The same where kernel code is slow. Such a boot takes a minute or two, because the kernel is spared much of it, and a
+// person who waits for one that hangs should not wait for hours: not GuestPace::allow().
+constexpr auto kSlowBootLimit = std::chrono::minutes(20);
 constexpr auto kPauseLimit = std::chrono::seconds(30);
 
 // What a boot came to: armed, or why not.
@@ -36,11 +40,12 @@ struct Boot {
 };
 
 // Runs the machine until the boot is decided. The machine may be running when this returns.
-Result<Boot> watch_boot(Machine& machine, LogFile& console_log, LogFile& agent_log) {
+Result<Boot> watch_boot(Machine& machine, hypervisor::GuestPace pace, LogFile& console_log, LogFile& agent_log) {
   Boot boot;
   boot.console.begin();
   agent::FrameDecoder frames;
-  const auto limit = Clock::now() + kBootLimit;
+  const auto boot_limit = pace.slow_kernel_code() ? kSlowBootLimit : kBootLimit;
+  const auto limit = Clock::now() + boot_limit;
   TRY(machine.resume());
   while (true) {
     const Event event = machine.next_event(limit);
@@ -73,7 +78,7 @@ Result<Boot> watch_boot(Machine& machine, LogFile& console_log, LogFile& agent_l
     } else if (std::holds_alternative<hypervisor::GuestShutdown>(event)) {
       boot.end = "the machine powered itself off";
     } else if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) {
-      boot.end = fmt::format("not armed after {} minutes", kBootLimit.count());
+      boot.end = fmt::format("not armed after {} minutes", boot_limit.count());
     } else {
       boot.end = "the machine stopped by itself";
     }
@@ -97,15 +102,21 @@ Result<> stop(Machine& machine, LogFile& console_log) {
   }
 }
 
-// A kernel without a purgatory of the kind that checks has nothing to be spared.
-std::optional<kernels::Purgatory> purgatory_of(const kernels::KernelImage& image) {
+// A kernel without a purgatory of the kind that checks has nothing to be spared, nor has one whose own purgatory is not
+// used: what kexec_load() loads brings another along.
+std::optional<kernels::Purgatory> purgatory_of(const kernels::KernelImage& image, agent::KexecCall call) {
+  if (call == agent::KexecCall::kLoad) return std::nullopt;
   const auto purgatory = kernels::find_purgatory(image);
   return purgatory ? std::optional(*purgatory) : std::nullopt;
 }
 
 }  // namespace
 
-Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
+agent::KexecCall kexec_call(const MachineRecipe& recipe, hypervisor::GuestPace pace) {
+  return recipe.machine.kexec.value_or(pace.slow_kernel_code() ? agent::KexecCall::kLoad : agent::KexecCall::kFileLoad);
+}
+
+Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe, hypervisor::GuestPace pace) {
   agent::Config config;
   for (std::uint32_t cpu = 0; cpu < recipe.workload.size(); ++cpu) {
     const auto* workload = agent::find_workload(recipe.workload[cpu]);
@@ -117,8 +128,16 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
     if (workload == nullptr) return invalid_input("the agent has no workload \"{}\" to start", start.workload);
     config.starts.push_back({start.cpu, workload});
   }
-  config.capture_command_line = capture_cmdline(recipe.lend_memory, recipe.save_dump);
-  const auto capture_kernel = TRY(read_file(recipe.capture->path()));
+  config.capture_command_line = capture_cmdline(recipe.lend_memory, recipe.save_dump, pace);
+  config.kexec = kexec_call(recipe, pace);
+  config.slowdown = pace.slowdown;
+  std::vector<std::byte> bzimage;
+  std::vector<std::byte> vmlinux;
+  if (config.kexec == agent::KexecCall::kLoad) vmlinux = capture_vmlinux(recipe.capture->elf());
+  // The workload calls kexec_file_load(), whatever loads the capture kernel.
+  if (config.kexec == agent::KexecCall::kFileLoad || loads_kernels(config)) {
+    bzimage = TRY(read_file(recipe.capture->path()));
+  }
   std::vector<agent::ProgramFile> programs;
   if (recipe.save_dump) {
     programs = TRY_CONTEXT("the dump is to be saved by makedumpfile (package makedumpfile)",
@@ -126,18 +145,28 @@ Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe) {
   }
   const auto capture_initrd =
       TRY(agent::capture_initramfs(plan_samples(*recipe.kernel, recipe.machine.memory_bytes), programs));
-  return agent::first_initramfs({.config = config, .capture_kernel = capture_kernel, .capture_initrd = capture_initrd});
+  return agent::first_initramfs(
+      {.config = config, .capture_kernel = bzimage, .capture_vmlinux = vmlinux, .capture_initrd = capture_initrd});
 }
 
-ArmedMachine::ArmedMachine(std::unique_ptr<Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-                           std::chrono::nanoseconds boot_time, MemoryPlan memory, std::vector<Gpa> start_pages)
-    : machine_(std::move(machine)),
-      attachment_(cancellation, *machine_),
-      kernel_(kernel),
-      boot_time_(boot_time),
-      image_check_(purgatory_of(kernel.image())),
-      memory_(std::move(memory)),
-      start_pages_(std::move(start_pages)) {}
+struct ArmedMachine::Booted {
+  std::unique_ptr<Machine> machine;
+  RunningKernel kernel;
+  std::chrono::nanoseconds boot_time;
+  MemoryPlan memory;
+  std::vector<Gpa> start_pages;
+};
+
+ArmedMachine::ArmedMachine(Booted booted, const MachineRecipe& recipe, const BootOptions& options)
+    : machine_(std::move(booted.machine)),
+      attachment_(options.cancellation, *machine_),
+      kernel_(booted.kernel),
+      boot_time_(booted.boot_time),
+      pace_(options.pace),
+      kexec_(kexec_call(recipe, options.pace)),
+      image_check_(purgatory_of(kernel_.image(), kexec_)),
+      memory_(std::move(booted.memory)),
+      start_pages_(std::move(booted.start_pages)) {}
 
 Result<std::unique_ptr<ArmedMachine>> ArmedMachine::boot(const MachineRecipe& recipe, const BootOptions& options) {
   auto first = try_boot(recipe, options, 1);
@@ -162,24 +191,26 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
   config.memory_bytes = recipe.machine.memory_bytes;
   config.pin = recipe.machine.pin;
   config.kernel = recipe.kernel->path();
-  const auto initramfs = TRY(build_initramfs(recipe));
+  const auto initramfs = TRY(build_initramfs(recipe, options.pace));
   config.initramfs = config.directory / "initramfs";
   TRY(write_file(config.initramfs, initramfs));
-  config.cmdline = first_cmdline(recipe.machine, recipe.extra_cmdline, recipe.from);
+  config.cmdline = first_cmdline(recipe.machine, recipe.extra_cmdline, recipe.from, options.pace);
 
   if (recipe.from == From::kBoot) {
     auto machine = TRY(options.factory(config));
-    MemoryPlan memory{plan_samples(*recipe.kernel, recipe.machine.memory_bytes), {}};
-    return std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(machine), options.cancellation,
-                                                          RunningKernel(*recipe.kernel, KaslrSlide{0}), {},
-                                                          std::move(memory), {}));
+    Booted booted{.machine = std::move(machine),
+                  .kernel = RunningKernel(*recipe.kernel, KaslrSlide{0}),
+                  .boot_time = {},
+                  .memory = {plan_samples(*recipe.kernel, recipe.machine.memory_bytes), {}},
+                  .start_pages = {}};
+    return std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(booted), recipe, options));
   }
   options.on_stage(attempt == 1 ? "booting" : "booting again");
   auto machine = TRY(options.factory(config));
   {
     std::optional<Cancellation::Attachment> attachment(std::in_place, options.cancellation, *machine);
     const auto started = Clock::now();
-    Boot boot = TRY(watch_boot(*machine, console_log, agent_log));
+    Boot boot = TRY(watch_boot(*machine, options.pace, console_log, agent_log));
     if (boot.refusal) return invalid_input("{} cannot be armed: {}", recipe.kernel->release(), *boot.refusal);
     if (!boot.armed) {
       return host_error("{}; the console's last line: {}", boot.end,
@@ -200,10 +231,12 @@ Result<std::unique_ptr<ArmedMachine>> ArmedMachine::try_boot(const MachineRecipe
     TRY(agent_log.status());
     // One machine is attached once; a request in between is seen when the ArmedMachine attaches it again.
     attachment.reset();
-    const RunningKernel kernel(*recipe.kernel, slide);
-    MemoryPlan memory{plan_samples(*recipe.kernel, recipe.machine.memory_bytes), std::move(boot.workload_pages)};
-    auto armed = std::unique_ptr<ArmedMachine>(new ArmedMachine(
-        std::move(machine), options.cancellation, kernel, boot_time, std::move(memory), std::move(boot.start_pages)));
+    Booted booted{.machine = std::move(machine),
+                  .kernel = RunningKernel(*recipe.kernel, slide),
+                  .boot_time = boot_time,
+                  .memory = {plan_samples(*recipe.kernel, recipe.machine.memory_bytes), std::move(boot.workload_pages)},
+                  .start_pages = std::move(boot.start_pages)};
+    auto armed = std::unique_ptr<ArmedMachine>(new ArmedMachine(std::move(booted), recipe, options));
     armed->has_snapshot_ = true;
     return armed;
   }

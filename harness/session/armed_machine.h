@@ -10,12 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "agent/protocol/config.h"
 #include "base/result.h"
 #include "harness/director/capture_image_check.h"
 #include "harness/observer/memory_truth.h"
 #include "harness/observer/running_kernel.h"
 #include "harness/scenario/scenario.h"
 #include "harness/session/cancellation.h"
+#include "hypervisor/guest_pace.h"
 #include "hypervisor/machine.h"
 #include "kernels/image/kernel_image.h"
 
@@ -39,8 +41,13 @@ struct MachineRecipe {
   friend bool operator==(const MachineRecipe&, const MachineRecipe&) = default;
 };
 
+// How the recipe's capture kernel is loaded: as the scenario says. Else with kexec_file_load(), as that has the least
+// of panicroom's own in it; but where kernel code is slow with kexec_load(), because the other has the kernel compute
+// digests of the whole image twice, and unpack it.
+agent::KexecCall kexec_call(const MachineRecipe& recipe, hypervisor::GuestPace pace = {});
+
 // What a machine of that recipe boots: the agent, its workloads, the capture kernel.
-Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe);
+Result<std::vector<std::byte>> build_initramfs(const MachineRecipe& recipe, hypervisor::GuestPace pace = {});
 
 struct BootOptions {
   MachineFactory factory;
@@ -48,6 +55,7 @@ struct BootOptions {
   std::filesystem::path log_directory;
   Cancellation& cancellation;
   std::function<void(std::string_view stage)> on_stage;
+  hypervisor::GuestPace pace = {};  // The engine's.
 };
 
 class ArmedMachine {
@@ -68,14 +76,17 @@ class ArmedMachine {
   [[nodiscard]] const RunningKernel& kernel() const { return kernel_; }
   // From its first instruction until it was armed; none if it was not.
   [[nodiscard]] std::chrono::nanoseconds boot_time() const { return boot_time_; }
+  [[nodiscard]] hypervisor::GuestPace pace() const { return pace_; }
+  // How its capture kernel is loaded.
+  [[nodiscard]] agent::KexecCall kexec() const { return kexec_; }
   [[nodiscard]] CaptureImageCheck& image_check() { return image_check_; }
   [[nodiscard]] const MemoryPlan& memory() const { return memory_; }
   // Where the recipe's starts wait, in their order.
   [[nodiscard]] const std::vector<Gpa>& start_pages() const { return start_pages_; }
 
  private:
-  ArmedMachine(std::unique_ptr<hypervisor::Machine> machine, Cancellation& cancellation, RunningKernel kernel,
-               std::chrono::nanoseconds boot_time, MemoryPlan memory, std::vector<Gpa> start_pages);
+  struct Booted;
+  ArmedMachine(Booted booted, const MachineRecipe& recipe, const BootOptions& options);
   static Result<std::unique_ptr<ArmedMachine>> try_boot(const MachineRecipe& recipe, const BootOptions& options,
                                                         int attempt);
 
@@ -83,6 +94,8 @@ class ArmedMachine {
   Cancellation::Attachment attachment_;
   RunningKernel kernel_;
   std::chrono::nanoseconds boot_time_;
+  hypervisor::GuestPace pace_;
+  agent::KexecCall kexec_;
   CaptureImageCheck image_check_;
   MemoryPlan memory_;
   std::vector<Gpa> start_pages_;

@@ -187,6 +187,7 @@ Result<> Session::prepare_machine(const Group& group, const Item& item, MachineS
           (request_.out / item.run->artifacts()).parent_path().parent_path() / fmt::format("machine-{}", group.number),
       .cancellation = cancellation_,
       .on_stage = [&](std::string_view stage) { show(group, item, stage); },
+      .pace = request_.pace,
   };
   auto booted = ArmedMachine::boot(slot.recipe, options);
   if (!booted) {
@@ -227,12 +228,14 @@ Result<> Session::run_item(const Group& group, const Item& item, MachineSlot& sl
       .kernel = armed.kernel(),
       .capture = *slot.recipe.capture,
       .boot_time = armed.boot_time(),
+      .kexec = armed.kexec(),
       .image_check = armed.image_check(),
       .memory = armed.memory(),
       .journal = recording->journal(),
       .sinks = recording->sinks(),
       .folder = request_.out / item.run->artifacts(),
       .start_pages = armed.start_pages(),
+      .pace = armed.pace(),
   };
   const auto result = run_trial(setup);
   if (!result || *result == AfterTrial::kSpent) slot.machine.reset();

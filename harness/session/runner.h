@@ -28,6 +28,7 @@ struct RunRequest {
   std::uint32_t jobs = 1;  // Machines at a time.
   std::string engine;      // For the report: "qemu (tcg)".
   MachineFactory factory;
+  hypervisor::GuestPace pace = {};  // The engine's.
   std::filesystem::path out;        // Where logs go.
   std::filesystem::path directory;  // Where machines keep their files; emptied of them at the end.
 };

@@ -28,8 +28,8 @@ struct ConfigFactEntry {
 inline constexpr auto kConfigFacts = std::to_array<ConfigFactEntry>({
     {"64BIT", Need::kRequired, "panicroom knows x86-64 kernels only"},
     {"SMP", Need::kWanted, "the kernel uses one CPU: scenarios with more are never armed"},
-    {"KEXEC", Need::kNothing, "kexec_load(2); panicroom does not use it"},
-    {"KEXEC_FILE", Need::kRequired, "kexec_file_load(2) is how the capture kernel is loaded"},
+    {"KEXEC", Need::kWanted, "kexec_load(2), by which machine: {kexec: load} and slow hosts load the capture kernel"},
+    {"KEXEC_FILE", Need::kWanted, "kexec_file_load(2), by which everybody else does"},
     {"KEXEC_SIG", Need::kNothing, "the capture kernel's signature is checked if it has one"},
     {"KEXEC_SIG_FORCE", Need::kUnwanted,
      "only a capture kernel with a signature that this kernel trusts can be loaded"},
@@ -39,6 +39,7 @@ inline constexpr auto kConfigFacts = std::to_array<ConfigFactEntry>({
     {"BLK_DEV_INITRD", Need::kRequired, "panicroom's agent is started from an initramfs"},
     {"BINFMT_ELF", Need::kRequired, "panicroom's agent is an ELF program"},
     {"PROC_FS", Need::kRequired, "panicroom's agent needs /proc"},
+    {"PROC_KCORE", Need::kWanted, "kexec_load(2) is told from it where the kernel lies"},
     {"X86_IOPL_IOPERM", Need::kRequired, "panicroom's agent tells the host what it sees through an I/O port"},
     {"LOCK_DOWN_KERNEL_FORCE_INTEGRITY", Need::kUnwanted, "panicroom's agent may not use its I/O port"},
     {"LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY", Need::kUnwanted, "panicroom's agent may not use its I/O port"},

@@ -19,10 +19,10 @@ ConfigFact fact_of(const std::string& text, std::string_view option) {
 }
 
 TEST(ConfigFactsTest, TellsWhatIsMissing) {
-  const auto there = fact_of("CONFIG_KEXEC_FILE=y\n", "KEXEC_FILE");
+  const auto there = fact_of("CONFIG_CRASH_DUMP=y\n", "CRASH_DUMP");
   EXPECT_TRUE(there.met);
   EXPECT_EQ(there.value, "y");
-  const auto missing = fact_of("# CONFIG_KEXEC_FILE is not set\nCONFIG_KEXEC=y\n", "KEXEC_FILE");
+  const auto missing = fact_of("# CONFIG_CRASH_DUMP is not set\nCONFIG_KEXEC=y\n", "CRASH_DUMP");
   EXPECT_FALSE(missing.met);
   EXPECT_EQ(missing.value, "n");
   EXPECT_EQ(missing.entry->need, Need::kRequired);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "harness/doctor/host_facts.h"
+#include "hypervisor/kvm/kvm_machine.h"
 
 namespace panicroom::harness {
 namespace {
@@ -55,8 +56,21 @@ EngineFinding judge_kvm(const HostFindings& findings) {
   EngineFinding engine;
   engine.engine = "kvm";
   engine.cpl0_instructions_per_second = findings.kvm.cpl0_instructions_per_second;
-  engine.finding = fmt::format("this version of panicroom has no engine kvm yet; {}", kvm_meaning(findings));
+  engine.usable = findings.kvm.ran && findings.kvm_engine.usable;
+  engine.finding = findings.kvm_engine.finding;
+  if (engine.usable) {
+    engine.finding += fmt::format("; {} of guest kernel code a second",
+                                  render_rate(findings.kvm.cpl0_instructions_per_second));
+  }
   return engine;
+}
+
+KvmEngineProbe probe_kvm_engine() {
+  if (const auto usable = kvm::usable(); !usable) return {false, usable.error().message()};
+  const auto quirks = kvm::quirks_of_host();
+  if (!quirks) return {false, quirks.error().message()};
+  if (!quirks->any()) return {true, "panicroom's own, with nothing of this host's KVM to repair"};
+  return {true, fmt::format("panicroom's own, which makes up for what this host's KVM does: {}", quirks->describe())};
 }
 
 std::string or_none(const std::string& text, std::string_view otherwise) {
@@ -75,6 +89,7 @@ HostFindings measure_host() {
   HostFindings findings;
   read_host_facts(findings);
   findings.kvm = probe_kvm();
+  findings.kvm_engine = probe_kvm_engine();
   findings.qemu = probe_qemu();
   judge(findings);
   return findings;
@@ -85,7 +100,6 @@ void judge(HostFindings& findings) { findings.engines = {judge_qemu(findings), j
 Result<EngineChoice> choose_engine(const HostFindings& findings) {
   std::string missing;
   for (const auto& engine : findings.engines) {
-    // The kvm engine of our own is never usable as yet; judge() will say so when it is.
     if (engine.engine != "qemu") continue;
     if (!engine.usable) {
       missing = engine.finding;

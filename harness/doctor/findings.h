@@ -18,6 +18,12 @@ struct LibvirtProbe {
   bool qemu_driver = false;
 };
 
+// What panicroom's own engine on /dev/kvm would do here.
+struct KvmEngineProbe {
+  bool usable = false;
+  std::string finding;  // One sentence: what is to be repaired here, or why it cannot be used.
+};
+
 // An engine as `--engine` names it.
 struct EngineFinding {
   std::string engine;  // "qemu", "kvm".
@@ -36,6 +42,7 @@ struct HostFindings {
   std::uint64_t crash_kernel_bytes = 0;
 
   KvmProbe kvm;
+  KvmEngineProbe kvm_engine;
   QemuProbe qemu;
   std::string qemu_img_version;  // Empty if it is not there.
   LibvirtProbe libvirt;
@@ -62,7 +69,7 @@ struct EngineChoice {
 };
 
 // For `--engine auto`: QEMU with KVM where that runs guest kernel code at hardware speed and faster than TCG does, else
-// QEMU with TCG. kHost, with the command that mends it, if no engine is usable.
+// QEMU with TCG. Never the engine kvm, which has machine checks missing, and has to be asked for. kHost, with the command that mends it, if no engine is usable.
 Result<EngineChoice> choose_engine(const HostFindings& findings);
 
 // For people, many lines, the last one ended: what `panicroom doctor` prints.

@@ -21,6 +21,7 @@ HostFindings whole_host(double kvm, double tcg) {
   findings.cpus = 8;
   findings.memory_bytes = std::uint64_t{16} << 30;
   findings.kvm = {true, true, kvm > 0, kvm, "/dev/kvm runs guest kernel code"};
+  findings.kvm_engine = {kvm > 0, "panicroom's own"};
   findings.qemu = {"7.2.22", true, tcg, "qemu-system-x86_64 7.2.22 runs guest kernel code by TCG"};
   findings.qemu_img_version = "7.2.22";
   findings.libvirt = {"9.0.0", true};
@@ -61,12 +62,18 @@ TEST(ChooseEngineTest, KvmIsEnoughWhereTcgCannotBeMeasured) {
   EXPECT_EQ(choose_engine(findings)->accelerator, "kvm");
 }
 
-TEST(ChooseEngineTest, TheOwnKvmEngineIsNeverChosenYetAndSaysWhy) {
-  const auto findings = whole_host(2.5e9, 600e6);
+TEST(ChooseEngineTest, TheOwnKvmEngineIsForWhoAsksForIt) {
+  auto findings = whole_host(2.5e9, 600e6);
   ASSERT_EQ(findings.engines.size(), 2U);
   EXPECT_EQ(findings.engines[1].engine, "kvm");
+  EXPECT_TRUE(findings.engines[1].usable);
+  EXPECT_THAT(findings.engines[1].finding, HasSubstr("2.5 thousand million"));
+  EXPECT_EQ(choose_engine(findings)->engine, "qemu");
+
+  findings.kvm_engine = {false, "this user may not open /dev/kvm"};
+  judge(findings);
   EXPECT_FALSE(findings.engines[1].usable);
-  EXPECT_THAT(findings.engines[1].finding, HasSubstr("no engine kvm yet"));
+  EXPECT_EQ(findings.engines[1].finding, "this user may not open /dev/kvm");
 }
 
 TEST(ChooseEngineTest, EachMissingPieceNamesItsPackage) {

@@ -278,7 +278,7 @@ Result<> QemuMachine::examine(VcpuId vcpu, const hypervisor::Registers& register
   const Gva pc{registers.rip};
   if (!wanted_.contains(pc)) return {};
   auto& state = vcpus_[index(vcpu)];
-  const bool again = state.interrupted && same_pass(*state.interrupted, registers, reader(vcpu));
+  const bool again = state.interrupted && hypervisor::same_pass(*state.interrupted, registers, reader(vcpu));
   state.interrupted.reset();
   state.standing_at = pc;
   if (again) return {};

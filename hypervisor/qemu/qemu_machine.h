@@ -32,14 +32,14 @@
 #include <vector>
 
 #include "base/file.h"
+#include "hypervisor/interrupted_pass.h"
 #include "hypervisor/machine.h"
 #include "hypervisor/qemu/apic_routing.h"
 #include "hypervisor/qemu/domain.h"
 #include "hypervisor/qemu/guest_ram.h"
-#include "hypervisor/qemu/interrupted_pass.h"
 #include "hypervisor/qemu/output_stream.h"
-#include "hypervisor/qemu/starvation.h"
 #include "hypervisor/rsp/client.h"
+#include "hypervisor/starvation.h"
 
 namespace panicroom::qemu {
 
@@ -87,7 +87,9 @@ class QemuMachine final : public hypervisor::Machine {
     return capability != hypervisor::Capability::kMce || options_.accelerator == Accelerator::kTcg;
   }
   [[nodiscard]] std::uint32_t vcpus() const override { return static_cast<std::uint32_t>(vcpus_.size()); }
-  [[nodiscard]] std::chrono::nanoseconds starved() const override { return wait_of_guest(domain_->pid(), threads_); }
+  [[nodiscard]] std::chrono::nanoseconds starved() const override {
+    return hypervisor::wait_of_guest(domain_->pid(), threads_);
+  }
   // QEMU's process, for tests that kill or stop it.
   [[nodiscard]] pid_t pid() const { return domain_->pid(); }
 
@@ -126,7 +128,7 @@ class QemuMachine final : public hypervisor::Machine {
     bool held = false;
     // Where it stands at a breakpoint that has been dealt with: it is stepped over before the vCPU runs again.
     std::optional<Gva> standing_at;
-    std::optional<InterruptedPass> interrupted;
+    std::optional<hypervisor::InterruptedPass> interrupted;
   };
   struct Breakpoint {
     Gva at;
@@ -183,7 +185,7 @@ class QemuMachine final : public hypervisor::Machine {
   Result<std::vector<ApicState>> apics_for(const IcrCommand& command, VcpuId source);
   Result<> deliver(const Msi& message);
   Result<> deliver_due();
-  MemoryReader reader(VcpuId vcpu);
+  hypervisor::MemoryReader reader(VcpuId vcpu);
   Result<bool> is_halted(VcpuId vcpu);
 
   Result<> read_bulk(Gpa at, std::span<std::byte> into);

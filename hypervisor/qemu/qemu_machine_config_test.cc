@@ -2,9 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "base/testing/temporary_directory.h"
-#include "hypervisor/qemu/machine_assertions.h"
-#include "hypervisor/qemu/qemu_machine.h"
-#include "hypervisor/qemu/test_guest.h"
+#include "hypervisor/conformance/machine_assertions.h"
+#include "hypervisor/qemu/engine_for_test.h"
 
 namespace panicroom::qemu {
 namespace {

@@ -15,7 +15,7 @@ using hypervisor::Registers;
 
 }  // namespace
 
-MemoryReader QemuMachine::reader(VcpuId vcpu) {
+hypervisor::MemoryReader QemuMachine::reader(VcpuId vcpu) {
   return [this, vcpu](Gva at, std::span<std::byte> into) {
     const auto bytes = stub_->read_memory(vcpu, at, into.size());
     if (!bytes || bytes->size() != into.size()) return false;
@@ -59,7 +59,7 @@ Result<QemuMachine::StepEnd> QemuMachine::step_once(VcpuId vcpu, const Registers
       return host_error("vCPU {} did not execute an instruction within {} ms", vcpu, options_.patience.count());
     }
     auto& interrupted = vcpus_[index(vcpu)].interrupted;
-    interrupted = interrupted_by_step(before, after, reader(vcpu));
+    interrupted = hypervisor::interrupted_by_step(before, after, reader(vcpu));
     return interrupted ? StepEnd::kDiverted : StepEnd::kExecuted;
   }
 }
@@ -77,11 +77,11 @@ Result<QemuMachine::StepEnd> QemuMachine::step_whole_instruction(VcpuId vcpu, co
     if (i == 0) {
       std::array<std::byte, 8> instruction{};
       repeats = now.rsp == before.rsp && reader(vcpu)(Gva{before.rip}, instruction) &&
-                is_repeated_string_operation(instruction);
+                hypervisor::is_repeated_string_operation(instruction);
     }
     if (!repeats) return end;  // A jump to itself.
   }
-  vcpus_[index(vcpu)].interrupted = InterruptedPass{now.rip, now.rsp, now.rcx, std::nullopt};
+  vcpus_[index(vcpu)].interrupted = hypervisor::InterruptedPass{now.rip, now.rsp, now.rcx, std::nullopt};
   return StepEnd::kDiverted;
 }
 

@@ -1,4 +1,4 @@
-#include "hypervisor/qemu/interrupted_pass.h"
+#include "hypervisor/interrupted_pass.h"
 
 #include <gtest/gtest.h>
 
@@ -7,10 +7,8 @@
 
 #include "base/bytes.h"
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 namespace {
-
-using hypervisor::Registers;
 
 // A stack of 16 words at 0x1000.
 struct Stack {
@@ -38,7 +36,7 @@ Registers at(std::uint64_t rip, std::uint64_t rsp) {
   registers.rip = rip;
   registers.rsp = rsp;
   registers.cs = 0x10;
-  registers.efer = hypervisor::kEferLma;
+  registers.efer = kEferLma;
   return registers;
 }
 
@@ -51,7 +49,7 @@ TEST(InterruptedByStep, AnExecutedInstructionIsNone) {
 }
 
 TEST(InterruptedByStep, AHandlerWithAndWithoutErrorCodeIsSeen) {
-  for (const std::size_t word : {4, 5}) {
+  for (const std::size_t word : {4U, 5U}) {
     Stack stack;
     const auto before = at(0x100, 0x1070);
     stack.push_frame(word, before);
@@ -91,4 +89,4 @@ TEST(RepeatedStringOperation, IsToldByPrefixAndOpcode) {
 }
 
 }  // namespace
-}  // namespace panicroom::qemu
+}  // namespace panicroom::hypervisor

@@ -1,4 +1,4 @@
-#include "hypervisor/qemu/starvation.h"
+#include "hypervisor/starvation.h"
 
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 namespace {
 
 // Two threads that never sleep on one CPU: one of them waits whenever the other runs.
@@ -53,4 +53,4 @@ TEST(TotalWait, OfNobodyIsNone) {
 }
 
 }  // namespace
-}  // namespace panicroom::qemu
+}  // namespace panicroom::hypervisor

@@ -1,23 +1,22 @@
-#include "hypervisor/qemu/test_guest.h"
+#include "hypervisor/conformance/test_guest.h"
 
 #include <fcntl.h>
 #include <gelf.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <array>
+#include <span>
 
-#include "base/testing/temporary_directory.h"
+#include "base/file.h"
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 namespace {
 
 namespace fs = std::filesystem;
-using hypervisor::Clock;
-using hypervisor::Event;
 
 // Far more than anything takes; a test that reaches it has failed.
-constexpr std::chrono::minutes kForever{10};
+constexpr std::chrono::minutes kForever{5};
 
 std::map<std::string, std::uint64_t, std::less<>> read_symbols(const char* path) {
   std::map<std::string, std::uint64_t, std::less<>> symbols;
@@ -38,41 +37,27 @@ std::map<std::string, std::uint64_t, std::less<>> read_symbols(const char* path)
   return symbols;
 }
 
-// Removed at the program's end, after the connection in it.
-const fs::path& scratch() {
-  static const TemporaryDirectory kScratch;
-  return kScratch.path();
-}
-
 }  // namespace
 
-const fs::path& test_state_directory() {
-  static const fs::path kPath = scratch() / "state";
-  return kPath;
-}
-
 std::string describe(const Event& event) {
-  if (const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event)) {
+  if (const auto* hit = std::get_if<BreakpointHit>(&event)) {
     return fmt::format("breakpoint {} hit by vCPU {} at {}", static_cast<std::uint32_t>(hit->id), hit->vcpu, hit->at);
   }
-  if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return "lost: " + lost->reason.message();
+  if (const auto* lost = std::get_if<MachineLost>(&event)) return "lost: " + lost->reason.message();
   constexpr std::array kNames{"output", "hit", "IPI", "reset", "shutdown", "paused", "deadline", "cancelled", "lost"};
   return kNames.at(event.index());
 }
 
-std::unique_ptr<TestGuest> TestGuest::create(std::uint32_t vcpus, QemuOptions options) {
+std::unique_ptr<TestGuest> TestGuest::create(const Engine& engine, std::uint32_t vcpus, const fs::path& image) {
   auto guest = std::make_unique<TestGuest>();
-  std::string name = (scratch() / "mXXXXXX").native();
-  guest->directory_ = ::mkdtemp(name.data());
-  guest->symbols_ = read_symbols(PANICROOM_TEST_GUEST);
-  hypervisor::MachineConfig config;
+  guest->symbols_ = read_symbols(image.c_str());
+  MachineConfig config;
   config.name = "test";
   config.vcpus = vcpus;
   config.memory_bytes = 64U << 20;
-  config.kernel = PANICROOM_TEST_GUEST;
-  config.directory = guest->directory_;
-  options.state_directory = test_state_directory();
-  auto machine = QemuMachine::create(config, options);
+  config.kernel = image;
+  config.directory = guest->directory_.path();
+  auto machine = engine.create(config);
   if (!machine) {
     ADD_FAILURE() << machine.error().message();
     return nullptr;
@@ -85,12 +70,12 @@ TestGuest::~TestGuest() {
   if (machine_) {
     const auto destroyed = machine_->destroy();
     EXPECT_TRUE(destroyed) << destroyed.error().message();
-    EXPECT_TRUE(fs::is_empty(directory_));
+    EXPECT_TRUE(fs::is_empty(directory_.path()));
   }
 }
 
-std::unique_ptr<TestGuest> TestGuest::at_work(std::uint32_t vcpus, const QemuOptions& options) {
-  auto guest = create(vcpus, options);
+std::unique_ptr<TestGuest> TestGuest::at_work(const Engine& engine, std::uint32_t vcpus) {
+  auto guest = create(engine, vcpus);
   if (!guest) return nullptr;
   for (std::uint32_t vcpu = 0; vcpu < vcpus; ++vcpu) {
     if (!guest->run_to("work_middle", VcpuId{vcpu})) return nullptr;
@@ -109,22 +94,55 @@ Gva TestGuest::at(std::string_view symbol) const {
 
 std::uint64_t TestGuest::number(std::string_view table, VcpuId vcpu) {
   std::uint64_t value = 0;
-  const auto read = machine_->read_physical(Gpa{at(table).value + std::uint64_t{8} * index(vcpu)},
+  const auto read = machine_->read_physical(Gpa{at(table).value + sizeof(value) * index(vcpu)},
                                             std::as_writable_bytes(std::span(&value, 1)));
   EXPECT_TRUE(read) << read.error().message();
   return value;
 }
 
-void TestGuest::command(VcpuId vcpu, Command command) {
-  const auto written = machine_->write_memory(vcpu, at("commands") + std::uint64_t{4} * index(vcpu),
-                                              std::as_bytes(std::span(&command, 1)));
+std::uint32_t TestGuest::word(std::string_view table, VcpuId vcpu) {
+  std::uint32_t value = 0;
+  const auto read = machine_->read_physical(Gpa{at(table).value + sizeof(value) * index(vcpu)},
+                                            std::as_writable_bytes(std::span(&value, 1)));
+  EXPECT_TRUE(read) << read.error().message();
+  return value;
+}
+
+void TestGuest::set_word(std::string_view table, VcpuId vcpu, std::uint32_t value) {
+  const auto written =
+      machine_->write_memory(vcpu, at(table) + sizeof(value) * index(vcpu), std::as_bytes(std::span(&value, 1)));
   EXPECT_TRUE(written) << written.error().message();
 }
 
+void TestGuest::command(VcpuId vcpu, Command command) {
+  set_word("commands", vcpu, static_cast<std::uint32_t>(command));
+}
+
+void TestGuest::send_ipi(VcpuId vcpu, std::uint32_t icr_high, std::uint32_t icr_low) {
+  set_word("icr_high", vcpu, icr_high);
+  set_word("icr_low", vcpu, icr_low);
+  command(vcpu, Command::kSendIpi);
+}
+
+void TestGuest::write_apic(VcpuId vcpu, std::uint32_t offset, std::uint32_t value) {
+  set_word("apic_register", vcpu, offset);
+  set_word("apic_value", vcpu, value);
+  obey(vcpu, Command::kWriteApic);
+}
+
 bool TestGuest::keep(const Event& event) {
-  const auto* output = std::get_if<hypervisor::Output>(&event);
-  if (output != nullptr) (output->stream == hypervisor::Stream::kConsole ? console : agent) += output->bytes;
+  const auto* output = std::get_if<Output>(&event);
+  if (output != nullptr) (output->stream == Stream::kConsole ? console : agent) += output->bytes;
   return output != nullptr;
+}
+
+std::string TestGuest::places() {
+  std::string places;
+  for (std::uint32_t i = 0; i < machine_->vcpus(); ++i) {
+    const auto registers = machine_->registers(VcpuId{i});
+    places += registers ? fmt::format(" {:#x}", registers->rip) : " ?";
+  }
+  return places;
 }
 
 Event TestGuest::next() {
@@ -132,7 +150,7 @@ Event TestGuest::next() {
   for (;;) {
     auto event = machine_->next_event(deadline);
     if (keep(event)) continue;
-    if (std::holds_alternative<hypervisor::DeadlinePassed>(event)) ADD_FAILURE() << "nothing happened";
+    if (std::holds_alternative<DeadlinePassed>(event)) ADD_FAILURE() << "nothing happened";
     return event;
   }
 }
@@ -141,7 +159,7 @@ Event TestGuest::run() {
   const auto resumed = machine_->resume();
   if (!resumed) {
     ADD_FAILURE() << "resuming: " << resumed.error().message();
-    return hypervisor::MachineLost{resumed.error()};
+    return MachineLost{resumed.error()};
   }
   return next();
 }
@@ -151,7 +169,7 @@ bool TestGuest::run_to(std::string_view symbol, VcpuId vcpu) {
   EXPECT_TRUE(id) << id.error().message();
   if (!id) return false;
   const auto event = run();
-  const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
+  const auto* hit = std::get_if<BreakpointHit>(&event);
   const bool reached = hit != nullptr && hit->id == *id && hit->vcpu == vcpu;
   EXPECT_TRUE(reached) << "running to " << symbol << ": " << describe(event);
   const auto removed = machine_->remove_breakpoint(*id);
@@ -163,7 +181,7 @@ void TestGuest::pause() {
   const auto asked = machine_->pause();
   EXPECT_TRUE(asked) << asked.error().message();
   const auto event = next();
-  EXPECT_TRUE(std::holds_alternative<hypervisor::Paused>(event)) << describe(event);
+  EXPECT_TRUE(std::holds_alternative<Paused>(event)) << describe(event);
 }
 
 void TestGuest::run_until(const std::function<bool()>& done) {
@@ -171,17 +189,32 @@ void TestGuest::run_until(const std::function<bool()>& done) {
   // Longer each time: on a busy host a machine that is stopped at once never comes to execute anything.
   auto slice = std::chrono::milliseconds(1);
   while (!done()) {
-    ASSERT_LT(Clock::now(), deadline) << "it did not come about";
+    ASSERT_LT(Clock::now(), deadline) << "it did not come about; the vCPUs are at" << places();
     const auto resumed = machine_->resume();
     ASSERT_TRUE(resumed) << resumed.error().message();
     const auto until = Clock::now() + slice;
     auto event = machine_->next_event(until);
     while (keep(event)) event = machine_->next_event(until);
-    ASSERT_TRUE(std::holds_alternative<hypervisor::DeadlinePassed>(event)) << describe(event);
+    ASSERT_TRUE(std::holds_alternative<DeadlinePassed>(event)) << describe(event);
     pause();
     ASSERT_FALSE(::testing::Test::HasFailure());
     slice = std::min(2 * slice, std::chrono::milliseconds(500));
   }
 }
 
-}  // namespace panicroom::qemu
+void TestGuest::work(const std::vector<VcpuId>& vcpus, std::uint64_t passes) {
+  std::map<VcpuId, std::uint64_t> goals;
+  for (const auto vcpu : vcpus) goals[vcpu] = number("counters", vcpu) + passes;
+  run_until([&] {
+    return std::all_of(goals.begin(), goals.end(),
+                       [&](const auto& goal) { return number("counters", goal.first) >= goal.second; });
+  });
+}
+
+void TestGuest::obey(VcpuId vcpu, Command command) {
+  this->command(vcpu, command);
+  // In its third pass from now the vCPU has taken it up in the first and come back to the loop.
+  work({vcpu}, 3);
+}
+
+}  // namespace panicroom::hypervisor

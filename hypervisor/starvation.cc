@@ -1,4 +1,4 @@
-#include "hypervisor/qemu/starvation.h"
+#include "hypervisor/starvation.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 
 std::chrono::nanoseconds total_wait(pid_t process, std::span<const pid_t> threads) {
   std::chrono::nanoseconds total{0};
@@ -28,4 +28,4 @@ std::chrono::nanoseconds wait_of_guest(pid_t process, std::span<const pid_t> vcp
   return total_wait(process, vcpu_threads) + total_wait(process, {&process, 1}) + total_wait(::getpid(), {&self, 1});
 }
 
-}  // namespace panicroom::qemu
+}  // namespace panicroom::hypervisor

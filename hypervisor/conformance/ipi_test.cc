@@ -1,36 +1,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "hypervisor/qemu/machine_assertions.h"
-#include "hypervisor/qemu/qemu_machine.h"
-#include "hypervisor/qemu/test_guest.h"
+#include "hypervisor/conformance/conformance.h"
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 namespace {
 
 using namespace std::chrono_literals;
-using hypervisor::BreakpointHit;
-using hypervisor::Clock;
-using hypervisor::DeliveryMode;
-using hypervisor::IcrStore;
-using hypervisor::IpiRule;
-using hypervisor::IpiSent;
 using ::testing::ElementsAre;
 
-constexpr VcpuId k0{0};
-constexpr VcpuId k1{1};
-constexpr VcpuId k2{2};
+class Ipis : public Conformance {};
 
-std::vector<IcrStore> sites(const TestGuest& guest) {
-  return {{guest.at("icr_nmi"), hypervisor::Gpr::kRdi, 7},
-          {guest.at("icr_physical"), hypervisor::Gpr::kRsi, 7},
-          {guest.at("icr_logical"), hypervisor::Gpr::kRdi, 7}};
-}
-
-TEST(QemuMachineIpi, AsSentIsReportedWithItsTargetsAndArrives) {
-  auto guest = TestGuest::at_work(3);
+TEST_P(Ipis, AsSentIsReportedWithItsTargetsAndArrives) {
+  auto guest = at_work(3);
   ASSERT_NE(guest, nullptr);
-  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), {}));
+  NEEDS_CAPABILITY(guest->machine(), Capability::kIpiPolicy);
+  ASSERT_OK(guest->machine().watch_ipis(icr_stores(*guest), {}));
   guest->command(k1, Command::kNmiToOthers);
   auto event = guest->run();
   ASSERT_EVENT(IpiSent, event);
@@ -60,18 +45,19 @@ TEST(QemuMachineIpi, AsSentIsReportedWithItsTargetsAndArrives) {
   EXPECT_EQ(guest->number("irqs", k0), 0U);
 }
 
-TEST(QemuMachineIpi, EachTargetGetsWhatItsRuleSays) {
-  auto guest = TestGuest::at_work(4);
+TEST_P(Ipis, EachTargetGetsWhatItsRuleSays) {
+  auto guest = at_work(4);
   ASSERT_NE(guest, nullptr);
+  NEEDS_CAPABILITY(guest->machine(), Capability::kIpiPolicy);
   const VcpuId k3{3};
   std::vector<IpiRule> rules(2);
   rules[0].mode = DeliveryMode::kNmi;
   rules[0].target = k1;
-  rules[0].delivery = hypervisor::Drop{};
+  rules[0].delivery = Drop{};
   rules[1].mode = DeliveryMode::kNmi;
   rules[1].target = k2;
-  rules[1].delivery = hypervisor::DeliverAsIrq{};
-  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  rules[1].delivery = DeliverAsIrq{};
+  ASSERT_OK(guest->machine().watch_ipis(icr_stores(*guest), rules));
   guest->command(k0, Command::kNmiToOthers);
   const auto event = guest->run();
   ASSERT_EVENT(IpiSent, event);
@@ -87,13 +73,14 @@ TEST(QemuMachineIpi, EachTargetGetsWhatItsRuleSays) {
   guest->run_until([&] { return guest->number("irqs", k2) == 1; });
 }
 
-TEST(QemuMachineIpi, AMaskableOneCanArriveAsAnNmi) {
-  auto guest = TestGuest::at_work(2);
+TEST_P(Ipis, AMaskableOneCanArriveAsAnNmi) {
+  auto guest = at_work(2);
   ASSERT_NE(guest, nullptr);
+  NEEDS_CAPABILITY(guest->machine(), Capability::kIpiPolicy);
   std::vector<IpiRule> rules(1);
-  rules[0].vector = hypervisor::kRebootVector;
-  rules[0].delivery = hypervisor::DeliverAsNmi{};
-  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  rules[0].vector = kRebootVector;
+  rules[0].delivery = DeliverAsNmi{};
+  ASSERT_OK(guest->machine().watch_ipis(icr_stores(*guest), rules));
   guest->command(k0, Command::kFixedTo1);
   const auto event = guest->run();
   ASSERT_EVENT(IpiSent, event);
@@ -101,14 +88,15 @@ TEST(QemuMachineIpi, AMaskableOneCanArriveAsAnNmi) {
   guest->run_until([&] { return guest->number("nmis", k1) == 1; });
 }
 
-TEST(QemuMachineIpi, ARuleDecidesAsOftenAsItSaysAndWhileItIsActive) {
-  auto guest = TestGuest::at_work(2);
+TEST_P(Ipis, ARuleDecidesAsOftenAsItSaysAndWhileItIsActive) {
+  auto guest = at_work(2);
   ASSERT_NE(guest, nullptr);
+  NEEDS_CAPABILITY(guest->machine(), Capability::kIpiPolicy);
   std::vector<IpiRule> rules(1);
   rules[0].mode = DeliveryMode::kNmi;
   rules[0].count = 2;
-  rules[0].delivery = hypervisor::Drop{};
-  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  rules[0].delivery = Drop{};
+  ASSERT_OK(guest->machine().watch_ipis(icr_stores(*guest), rules));
   // Dropped, then two while the rule does not take part, then dropped once more, and then it is used up.
   const std::vector<bool> active = {true, false, false, true, true};
   const std::vector<bool> arrives = {false, true, true, false, true};
@@ -130,12 +118,13 @@ TEST(QemuMachineIpi, ARuleDecidesAsOftenAsItSaysAndWhileItIsActive) {
   }
 }
 
-TEST(QemuMachineIpi, ADelayedOneArrivesLaterAndNotBefore) {
-  auto guest = TestGuest::at_work(2);
+TEST_P(Ipis, ADelayedOneArrivesLaterAndNotBefore) {
+  auto guest = at_work(2);
   ASSERT_NE(guest, nullptr);
+  NEEDS_CAPABILITY(guest->machine(), Capability::kIpiPolicy);
   std::vector<IpiRule> rules(1);
-  rules[0].delivery = hypervisor::Delay{300ms};
-  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), rules));
+  rules[0].delivery = Delay{300ms};
+  ASSERT_OK(guest->machine().watch_ipis(icr_stores(*guest), rules));
   guest->command(k0, Command::kNmiToOthers);
   ASSERT_OK(guest->machine().add_breakpoint(guest->at("nmi_handler"), {k1}));
   auto event = guest->run();
@@ -147,10 +136,11 @@ TEST(QemuMachineIpi, ADelayedOneArrivesLaterAndNotBefore) {
   EXPECT_GE(Clock::now() - sent, 290ms);
 }
 
-TEST(QemuMachineIpi, ABreakpointAtTheStoreIsReportedFirst) {
-  auto guest = TestGuest::at_work(2);
+TEST_P(Ipis, ABreakpointAtTheStoreIsReportedFirst) {
+  auto guest = at_work(2);
   ASSERT_NE(guest, nullptr);
-  ASSERT_OK(guest->machine().watch_ipis(sites(*guest), {}));
+  NEEDS_CAPABILITY(guest->machine(), Capability::kIpiPolicy);
+  ASSERT_OK(guest->machine().watch_ipis(icr_stores(*guest), {}));
   ASSERT_OK(guest->machine().add_breakpoint(guest->at("icr_nmi"), {k0}));
   for (std::uint64_t i = 0; i < 3; ++i) {
     guest->command(k0, Command::kNmiToOthers);
@@ -168,5 +158,7 @@ TEST(QemuMachineIpi, ABreakpointAtTheStoreIsReportedFirst) {
   guest->run_until([&] { return guest->number("nmis", k1) == 4; });
 }
 
+PANICROOM_ON_EVERY_ENGINE(Ipis);
+
 }  // namespace
-}  // namespace panicroom::qemu
+}  // namespace panicroom::hypervisor

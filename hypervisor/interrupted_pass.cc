@@ -1,12 +1,10 @@
-#include "hypervisor/qemu/interrupted_pass.h"
+#include "hypervisor/interrupted_pass.h"
 
 #include <array>
 #include <cstring>
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 namespace {
-
-using hypervisor::Registers;
 
 struct ReturnFrame {
   std::uint64_t rip, cs, rflags, rsp, ss;
@@ -24,7 +22,7 @@ std::optional<ReturnFrame> read_frame(Gva at, const MemoryReader& read) {
 
 std::optional<InterruptedPass> interrupted_by_step(const Registers& before, const Registers& after,
                                                    const MemoryReader& read) {
-  if ((before.efer & hypervisor::kEferLma) == 0 || after.rip == before.rip) return std::nullopt;
+  if ((before.efer & kEferLma) == 0 || after.rip == before.rip) return std::nullopt;
   // With or without an error code below the frame.
   for (const auto error_code_size : {0, 8}) {
     const Gva at{after.rsp + static_cast<std::uint64_t>(error_code_size)};
@@ -60,4 +58,4 @@ bool is_repeated_string_operation(std::span<const std::byte> instruction) {
   return false;
 }
 
-}  // namespace panicroom::qemu
+}  // namespace panicroom::hypervisor

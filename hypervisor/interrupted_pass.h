@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "hypervisor/registers.h"
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 
 // Reads guest memory as the vCPU in question sees it; false if it is not mapped.
 using MemoryReader = std::function<bool(Gva at, std::span<std::byte> into)>;
@@ -25,14 +25,14 @@ struct InterruptedPass {
 };
 
 // `before` and `after` a single step. Nothing if the instruction was executed, whatever it did.
-std::optional<InterruptedPass> interrupted_by_step(const hypervisor::Registers& before,
-                                                   const hypervisor::Registers& after, const MemoryReader& read);
+std::optional<InterruptedPass> interrupted_by_step(const Registers& before, const Registers& after,
+                                                   const MemoryReader& read);
 
 // Whether `now`, at the same instruction, is the same pass. It is not if the handler changed where to return to (a
 // fixup), so that what is seen now is the next execution.
-bool same_pass(const InterruptedPass& pass, const hypervisor::Registers& now, const MemoryReader& read);
+bool same_pass(const InterruptedPass& pass, const Registers& now, const MemoryReader& read);
 
 // Whether the instruction is a repeated string operation, of which a step executes one iteration (SDM Vol. 2B, "REP").
 bool is_repeated_string_operation(std::span<const std::byte> instruction);
 
-}  // namespace panicroom::qemu
+}  // namespace panicroom::hypervisor

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <span>
 
-namespace panicroom::qemu {
+namespace panicroom::hypervisor {
 
 // How long a process's threads were ready to run and did not, since they were made, all together: the second number of
 // /proc/PID/task/TID/schedstat (proc(5); Documentation/scheduler/sched-stats.rst). Threads of which nothing is known,
@@ -18,4 +18,4 @@ std::chrono::nanoseconds total_wait(pid_t process, std::span<const pid_t> thread
 // so rather too long than too short where several wait at a time: which of them the guest needed is not known.
 std::chrono::nanoseconds wait_of_guest(pid_t process, std::span<const pid_t> vcpu_threads);
 
-}  // namespace panicroom::qemu
+}  // namespace panicroom::hypervisor

@@ -1,0 +1,21 @@
+# Writes to each page from 64 MiB to 512 MiB, says so through the agent port, and goes on.
+#include "hypervisor/conformance/start.inc"
+
+    .text
+    .code64
+boot_cpu:
+    movl $0x4000000, %ebx
+1:  movq %rbx, (%rbx)
+    addl $4096, %ebx
+    cmpl $0x20000000, %ebx
+    jb 1b
+    movw $0x402, %dx
+    movb $'!', %al
+    outb %al, %dx
+other_cpu:
+    pause
+    jmp other_cpu
+vectors:
+    .fill 256 * 16, 1, 0xf4
+    .data
+guest_end:

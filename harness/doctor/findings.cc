@@ -59,8 +59,8 @@ EngineFinding judge_kvm(const HostFindings& findings) {
   engine.usable = findings.kvm.ran && findings.kvm_engine.usable;
   engine.finding = findings.kvm_engine.finding;
   if (engine.usable) {
-    engine.finding += fmt::format("; {} of guest kernel code a second",
-                                  render_rate(findings.kvm.cpl0_instructions_per_second));
+    engine.finding +=
+        fmt::format("; {} of guest kernel code a second", render_rate(findings.kvm.cpl0_instructions_per_second));
   }
   return engine;
 }

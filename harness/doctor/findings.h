@@ -69,7 +69,8 @@ struct EngineChoice {
 };
 
 // For `--engine auto`: QEMU with KVM where that runs guest kernel code at hardware speed and faster than TCG does, else
-// QEMU with TCG. Never the engine kvm, which has machine checks missing, and has to be asked for. kHost, with the command that mends it, if no engine is usable.
+// QEMU with TCG. Never the engine kvm, which has machine checks missing, and has to be asked for. kHost, with the
+// command that mends it, if no engine is usable.
 Result<EngineChoice> choose_engine(const HostFindings& findings);
 
 // For people, many lines, the last one ended: what `panicroom doctor` prints.

@@ -17,8 +17,9 @@ struct Engine {
 };
 
 // `wanted` is the command line's word: "auto" takes the best that was measured, "qemu" that engine however it runs best
-// here, "kvm" panicroom's own. Measures the host, says what was found in `host`, and ends the guests that a killed process has left behind.
-// kUnsupported for "kvm" on a host that has none, kHost for an engine that does not work on this host.
+// here, "kvm" panicroom's own. Measures the host, says what was found in `host`, and ends the guests that a killed
+// process has left behind. kUnsupported for "kvm" on a host that has none, kHost for an engine that does not work on
+// this host.
 Result<Engine> make_engine(const std::string& wanted, v1::Host& host);
 
 // Ends the guests that a killed process has left behind, which make_engine() does as well. Safe beside living

@@ -37,8 +37,6 @@ constexpr std::uint64_t kUserAccess = 0x4;
 // The guest tells with `out %al, $port` which way it went.
 constexpr std::uint16_t kReached = 0x10;
 constexpr std::uint16_t kException = 0x20;  // Plus the vector.
-constexpr std::uint8_t kBreakpointVector = 3;
-constexpr std::uint8_t kInvalidOpcodeVector = 6;
 constexpr std::uint8_t kPageFaultVector = 14;
 
 constexpr std::array<std::uint8_t, 2> out_to(std::uint16_t port) { return {0xe6, static_cast<std::uint8_t>(port)}; }
@@ -136,58 +134,59 @@ class ProbeGuest {
 };
 
 // Where an instruction at CPL 0 leads: the port, or nothing if KVM refuses it.
-Result<std::optional<std::uint16_t>> try_instruction(const std::shared_ptr<const KvmDevice>& device,
-                                                     std::initializer_list<std::uint8_t> code) {
-  auto guest = TRY(ProbeGuest::create(device));
-  TRY(guest.vcpu().set_cpuid(device->supported_cpuid()));
+Result<std::optional<std::uint16_t>> try_instruction(ProbeGuest& guest, std::initializer_list<std::uint8_t> code) {
   guest.put(kKernelCode, code, kReached);
   TRY(guest.enter_at(kKernelCode, false));
   return guest.run();
 }
 
-Result<bool> syscall_keeps_user_segments(const std::shared_ptr<const KvmDevice>& device) {
+Result<bool> syscall_keeps_user_segments(ProbeGuest& guest) {
   constexpr std::uint32_t kStar = 0xc0000081;
   constexpr std::uint32_t kLstar = 0xc0000082;
-  auto guest = TRY(ProbeGuest::create(device));
-  TRY(guest.vcpu().set_cpuid(device->supported_cpuid()));
   guest.put(kUserCode, {0x0f, 0x05}, kReached + 1);
   guest.put(kKernelCode, {}, kReached);
   TRY(guest.enter_at(kUserCode, true));
   TRY(guest.vcpu().set_msr(kLstar, kKernelCode));
   TRY(guest.vcpu().set_msr(kStar, (std::uint64_t{ProbeGuest::kKernelCs} << 32) | (std::uint64_t{0x23} << 48)));
   const auto port = TRY(guest.run());
-  if (!port)
-    return host_error("KVM does not run a SYSCALL of the guest's (exit reason {})", guest.vcpu().run().exit_reason);
+  if (!port) {
+    return host_error("KVM does not run a SYSCALL of the guest's (exit reason {})",
+                      static_cast<std::uint32_t>(guest.vcpu().run().exit_reason));
+  }
   if (*port == kReached) return false;
   if (*port == kException + kPageFaultVector) return true;
   return host_error("a SYSCALL of the guest's led to port {:#x}", *port);
 }
 
-// Whether the guest still sees features of leaf 7 that it was not given.
-Result<bool> features_are_forced(const std::shared_ptr<const KvmDevice>& device) {
+// KVM's CPUID without the features of leaf 7.
+std::vector<kvm_cpuid_entry2> without_extended_features(const KvmDevice& device) {
   constexpr std::uint32_t kFeatures = 7;
-  auto cpuid = device->supported_cpuid();
+  auto cpuid = device.supported_cpuid();
   for (auto& leaf : cpuid) {
     if (leaf.function == kFeatures) leaf.eax = leaf.ebx = leaf.ecx = leaf.edx = 0;
   }
-  auto guest = TRY(ProbeGuest::create(device));
-  TRY(guest.vcpu().set_cpuid(cpuid));
-  guest.put(kKernelCode, {0xb8, 0x07, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2}, kReached);  // CPUID with EAX 7, ECX 0
-  TRY(guest.enter_at(kKernelCode, false));
-  const auto port = TRY(guest.run());
+  return cpuid;
+}
+
+// Whether the guest still sees features of leaf 7, which it was not given.
+Result<bool> features_are_forced(ProbeGuest& guest) {
+  const auto port = TRY(try_instruction(guest, {0xb8, 0x07, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2}));  // CPUID: EAX 7, ECX 0
   if (port != kReached) return host_error("KVM does not run a CPUID of the guest's");
   return TRY(guest.vcpu().regs()).rbx != 0;
 }
 
 }  // namespace
 
+// One guest for all of it, because making a machine is most of a probe's cost.
 Result<HostQuirks> probe_host(const std::shared_ptr<const KvmDevice>& device) {
   HostQuirks quirks;
-  quirks.emulates_kernel_code = !TRY(try_instruction(device, {0xf3, 0x0f, 0xb8, 0xc0}));  // POPCNT EAX, EAX
-  quirks.refuses_fwait = !TRY(try_instruction(device, {0x9b}));
-  quirks.refuses_int3 = !TRY(try_instruction(device, {0xcc}));
-  quirks.cpuid_features_are_forced = TRY(features_are_forced(device));
-  quirks.syscall_keeps_user_segments = TRY(syscall_keeps_user_segments(device));
+  auto guest = TRY(ProbeGuest::create(device));
+  TRY(guest.vcpu().set_cpuid(without_extended_features(*device)));
+  quirks.cpuid_features_are_forced = TRY(features_are_forced(guest));
+  quirks.emulates_kernel_code = !TRY(try_instruction(guest, {0xf3, 0x0f, 0xb8, 0xc0}));  // POPCNT EAX, EAX
+  quirks.refuses_fwait = !TRY(try_instruction(guest, {0x9b}));
+  quirks.refuses_int3 = !TRY(try_instruction(guest, {0xcc}));
+  quirks.syscall_keeps_user_segments = TRY(syscall_keeps_user_segments(guest));
   return quirks;
 }
 

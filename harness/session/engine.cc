@@ -14,8 +14,8 @@ Result<> end_leftovers() {
 
 namespace {
 
-// What a boot by KVM's instruction emulator was measured to take, against QEMU's: 25 to 35 times. See
-// docs/engine-kvm.md.
+// A boot by KVM's instruction emulator was measured to take forty to seventy times what it takes by QEMU's
+// (docs/engine-kvm.md), and the limits that this multiplies are far from what is usual.
 constexpr std::uint32_t kEmulatedSlowdown = 40;
 
 Result<Engine> make_kvm_engine() {

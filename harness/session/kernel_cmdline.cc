@@ -22,15 +22,15 @@ constexpr std::string_view kCommon = "console=ttyS0 panic=1 cryptomgr.notests ra
 
 // What both kernels get besides where kernel code is slow (GuestPace): it leaves out what a boot spends its time on and
 // no crash path needs.
-//   clearcpuid=          instructions that such hosts refuse in kernel code and do not let CPUID hide: PCLMULQDQ,
-//   SSSE3,
-//                        FMA, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, XSAVE, AVX, F16C. Numbers, as X86_FEATURE_* has
-//                        them, because 5.10 knows no names
+//   clearcpuid=          instructions that such hosts refuse in kernel code and do not let CPUID hide: POPCNT, AES, AVX
+//                        and others; numbers, as X86_FEATURE_* has them, because 5.10 knows no names
+//   tsc=reliable         no watch over the counter by the timer interrupts, which come late
 //   rodata=off           no walk through the page tables of all code and data
 //   mitigations=off      no page tables to be changed at every system call, and no fences behind it
 //   initcall_blacklist=  no initcalls that take long; a name that a kernel lacks does nothing
 constexpr std::string_view kSlow =
-    " clearcpuid=129,137,140,147,148,150,151,153,154,156,157 rodata=off mitigations=off initcall_blacklist=";
+    " clearcpuid=129,137,140,147,148,150,151,153,154,156,157 tsc=reliable rodata=off mitigations=off "
+    "initcall_blacklist=";
 // Found by QEMU's -icount and initcall_debug on kernels 5.10 to 7.2: a boot is spared a tenth (5.10) to a third (6.12)
 // of its instructions.
 constexpr std::array<std::string_view, 25> kSlowInitcalls = {

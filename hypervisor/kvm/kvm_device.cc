@@ -29,6 +29,7 @@ constexpr std::array kNeeded{
     Needed{KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER"},
     Needed{KVM_CAP_SYNC_REGS, "KVM_CAP_SYNC_REGS"},
     Needed{KVM_CAP_XSAVE2, "KVM_CAP_XSAVE2"},
+    Needed{KVM_CAP_X86_TRIPLE_FAULT_EVENT, "KVM_CAP_X86_TRIPLE_FAULT_EVENT"},
 };
 
 Error cannot_open(const std::filesystem::path& path, int error) {

@@ -205,6 +205,9 @@ Result<> KvmMachine::take_back_interrupts(Runner& runner) {
   }
   if (nmi) {
     apic.restore_nmi();
+    // KVM may have blocked NMIs when it injected this one, which the guest has not entered: that it was injected says
+    // that nothing blocked them before.
+    if (events.nmi.injected != 0) events.nmi.masked = 0;
     events.nmi.injected = 0;
     events.nmi.pending = 0;
     events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING;

@@ -36,6 +36,18 @@ Result<> leave_msrs_to_us(int vm) {
   return {};
 }
 
+// Makes a triple fault that has not been reported yet part of KVM_GET_VCPU_EVENTS: if two vCPUs shut down together, the
+// second one's would outlive a restore.
+Result<> show_triple_faults(int vm) {
+  kvm_enable_cap capability = {};
+  capability.cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT;
+  capability.args[0] = 1;
+  if (call(vm, KVM_ENABLE_CAP, &capability) < 0) {
+    return errno_error(errno, "KVM_ENABLE_CAP KVM_CAP_X86_TRIPLE_FAULT_EVENT");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Vm> Vm::create(std::shared_ptr<const KvmDevice> device) {
@@ -48,6 +60,7 @@ Result<Vm> Vm::create(std::shared_ptr<const KvmDevice> device) {
     return errno_error(errno, "KVM_SET_IDENTITY_MAP_ADDR");
   }
   TRY(leave_msrs_to_us(vm.fd()));
+  TRY(show_triple_faults(vm.fd()));
   return vm;
 }
 

@@ -18,6 +18,7 @@
 #include "agent/guest/pseudo_files.h"
 #include "agent/kexec/crash_image.h"
 #include "agent/protocol/config.h"
+#include "agent/protocol/packed.h"
 #include "base/file.h"
 
 namespace panicroom::agent {
@@ -173,15 +174,19 @@ Outcome<> load(const kexec::CrashImage& image) {
 }  // namespace
 
 Outcome<> load_by_kexec_load(const std::string& command_line) {
-  const auto vmlinux = MappedFile::open(kCaptureVmlinuxPath);
-  if (!vmlinux) return tl::unexpected(vmlinux.error());
+  const auto packed = MappedFile::open(kCaptureVmlinuxPath);
+  if (!packed) return tl::unexpected(packed.error());
+  const auto vmlinux = unpack(packed->bytes());
+  if (!vmlinux) {
+    return failure(v1::Failed::STAGE_CONFIG, 0, fmt::format("{}: {}", kCaptureVmlinuxPath, vmlinux.error().message()));
+  }
   const auto initrd = MappedFile::open(kCaptureInitrdPath);
   if (!initrd) return tl::unexpected(initrd.error());
   auto parts = read_parts();
   if (!parts) return tl::unexpected(parts.error());
   const auto boot_params = read_file(kBootParamsPath);
   if (!boot_params) return not_told(boot_params.error());
-  parts->vmlinux = vmlinux->bytes();
+  parts->vmlinux = *vmlinux;
   parts->initrd = initrd->bytes();
   parts->command_line = command_line;
   parts->running_boot_params = *boot_params;

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "agent/initramfs/newc_archive.h"
+#include "agent/protocol/packed.h"
 #include "agent/protocol/sample_plan.h"
 
 extern "C" {
@@ -64,7 +65,9 @@ Result<std::vector<std::byte>> first_initramfs(const FirstInitramfs& content) {
   TRY(archive.add_file(kConfigPath, 0644, config));
   TRY(archive.add_directory("/capture"));
   if (!content.capture_kernel.empty()) TRY(archive.add_file(kCaptureKernelPath, 0644, content.capture_kernel));
-  if (!content.capture_vmlinux.empty()) TRY(archive.add_file(kCaptureVmlinuxPath, 0644, content.capture_vmlinux));
+  if (!content.capture_vmlinux.empty()) {
+    TRY(archive.add_file(kCaptureVmlinuxPath, 0644, TRY(pack(content.capture_vmlinux))));
+  }
   TRY(archive.add_file(kCaptureInitrdPath, 0644, content.capture_initrd));
   return archive.finish();
 }

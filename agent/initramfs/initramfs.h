@@ -24,7 +24,7 @@ Result<std::vector<std::byte>> capture_initramfs(const vmcore::SamplePlan& sampl
 struct FirstInitramfs {
   Config config;
   Bytes capture_kernel;   // The bzImage; may be empty where nothing calls kexec_file_load().
-  Bytes capture_vmlinux;  // The ELF vmlinux; may be empty where config.kexec is not kexec_load().
+  Bytes capture_vmlinux;  // The ELF vmlinux, which is packed; may be empty where config.kexec is not kexec_load().
   Bytes capture_initrd;   // What capture_initramfs() gave.
 };
 // For the kernel under test. kInvalidInput if the configuration cannot be kept; kHost if memory is short.

@@ -14,9 +14,9 @@
 namespace panicroom::agent {
 
 inline constexpr std::string_view kConfigPath = "/etc/panicroom";
-// The bzImage that kexec_file_load() gets, and the ELF vmlinux that kexec_load() is given the parts of.
+// The bzImage that kexec_file_load() gets, and the ELF vmlinux that kexec_load() is given the parts of (packed.h).
 inline constexpr std::string_view kCaptureKernelPath = "/capture/kernel";
-inline constexpr std::string_view kCaptureVmlinuxPath = "/capture/vmlinux";
+inline constexpr std::string_view kCaptureVmlinuxPath = "/capture/vmlinux.gz";
 inline constexpr std::string_view kCaptureInitrdPath = "/capture/initrd";
 // The agent adds this, and the number of CPUs that are online, to the capture kernel's command line.
 inline constexpr std::string_view kCpusParameter = "panicroom.cpus=";

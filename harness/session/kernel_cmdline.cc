@@ -25,11 +25,12 @@ constexpr std::string_view kCommon = "console=ttyS0 panic=1 cryptomgr.notests ra
 //   clearcpuid=          instructions that such hosts refuse in kernel code and do not let CPUID hide: POPCNT, AES, AVX
 //                        and others; numbers, as X86_FEATURE_* has them, because 5.10 knows no names
 //   tsc=reliable         no watch over the counter by the timer interrupts, which come late
+//   init_on_alloc=0      no zeroes in pages of which nobody asks for them
 //   rodata=off           no walk through the page tables of all code and data
 //   mitigations=off      no page tables to be changed at every system call, and no fences behind it
 //   initcall_blacklist=  no initcalls that take long; a name that a kernel lacks does nothing
 constexpr std::string_view kSlow =
-    " clearcpuid=129,137,140,147,148,150,151,153,154,156,157 tsc=reliable rodata=off mitigations=off "
+    " clearcpuid=129,137,140,147,148,150,151,153,154,156,157 tsc=reliable init_on_alloc=0 rodata=off mitigations=off "
     "initcall_blacklist=";
 // Found by QEMU's -icount and initcall_debug on kernels 5.10 to 7.2: a boot is spared a tenth (5.10) to a third (6.12)
 // of its instructions.

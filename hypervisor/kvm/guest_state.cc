@@ -115,14 +115,13 @@ Result<> KvmMachine::write_physical(Gpa at, std::span<const std::byte> bytes) {
 }
 
 // Finds each breakpoint its place. The vCPUs are told when they run again.
-Result<> KvmMachine::place() {
+void KvmMachine::place() {
   std::vector<WantedBreakpoint> wanted;
   for (const auto& [id, breakpoint] : breakpoints_) wanted.push_back({breakpoint.at, breakpoint.vcpus});
   const std::size_t slots = kHardwareBreakpoints - (quirks_.syscall_keeps_user_segments ? 1 : 0);
   auto places = place_breakpoints(wanted, vcpus(), slots);
   for (std::uint32_t i = 0; i < vcpus(); ++i) runners_[i]->hardware = std::move(places.hardware[i]);
   software_ = std::move(places.software);
-  return {};
 }
 
 Result<hypervisor::BreakpointId> KvmMachine::add_breakpoint(Gva at, std::set<VcpuId> vcpus) {
@@ -131,7 +130,7 @@ Result<hypervisor::BreakpointId> KvmMachine::add_breakpoint(Gva at, std::set<Vcp
   for (const auto vcpu : vcpus) TRY(check_vcpu(vcpu));
   const hypervisor::BreakpointId id{next_breakpoint_++};
   breakpoints_.emplace(id, Breakpoint{at, std::move(vcpus)});
-  TRY(place());
+  place();
   return id;
 }
 
@@ -143,7 +142,8 @@ Result<> KvmMachine::remove_breakpoint(hypervisor::BreakpointId id) {
     const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
     return hit != nullptr && hit->id == id;
   });
-  return place();
+  place();
+  return {};
 }
 
 // By the page tables of the first vCPU that maps the code. Where none does, nobody can come by.

@@ -52,8 +52,8 @@ void hide_refused_features(const HostQuirks& quirks, std::vector<kvm_cpuid_entry
 
 // --- The repair of SYSCALL. All of what a page fault's handler finds, and what SYSCALL has to do with it.
 struct PageFaultEntry {
-  // The frame that the processor pushed: SDM Vol. 3A, 6.14.2, figure 6-9; the error code on top.
-  std::uint64_t error_code = 0, rip = 0, cs = 0, rflags = 0, rsp = 0, ss = 0;
+  // Of the frame that the processor pushed: SDM Vol. 3A, 6.14.2, figure 6-9; the error code on top.
+  std::uint64_t error_code = 0, rip = 0, cs = 0, rsp = 0;
   std::uint64_t cr2 = 0;
   std::uint64_t rcx = 0, r11 = 0;
   std::uint64_t lstar = 0, star = 0, fmask = 0;

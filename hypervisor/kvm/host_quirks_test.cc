@@ -17,9 +17,7 @@ PageFaultEntry syscall_fault() {
   fault.error_code = 0x15;  // Present, user, instruction fetch.
   fault.rip = kLstar;
   fault.cs = 0x33;
-  fault.rflags = 0x2;
   fault.rsp = 0x7ffc0000;
-  fault.ss = 0x2b;
   fault.cr2 = kLstar;
   fault.rcx = kReturn;
   fault.r11 = 0x246;

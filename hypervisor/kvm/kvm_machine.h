@@ -243,7 +243,7 @@ class KvmMachine final : public hypervisor::Machine {
   [[nodiscard]] hypervisor::MemoryReader reader(const Runner& runner) const;
   template <typename Piece>
   Result<> for_each_piece(const Runner& runner, Gva at, std::size_t length, Piece piece) const;
-  Result<> place();
+  void place();
   Result<> insert_patches();
   void remove_patches();
 

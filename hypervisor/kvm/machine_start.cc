@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 
+#include "hypervisor/kvm/boot/acpi_tables.h"
 #include "hypervisor/kvm/boot/linux_boot.h"
 #include "hypervisor/kvm/cpuid.h"
 #include "hypervisor/kvm/kvm_machine.h"
@@ -19,9 +20,6 @@
 namespace panicroom::kvm {
 namespace {
 
-// Local APIC IDs are 8 bits wide in xAPIC mode, and 255 is the broadcast; logical destinations in flat mode reach the
-// first eight, and Linux uses physical ones beyond.
-constexpr std::uint32_t kMostVcpus = 255;
 constexpr std::uint64_t kLeastMemory = 1U << 20;
 
 // Intel SDM Vol. 3A, 2.5 and 4.1; Linux' boot protocol asks for paging and long mode.
@@ -67,8 +65,8 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const hypervisor::Machine
 }
 
 Result<> KvmMachine::check_config(const hypervisor::MachineConfig& config) const {
-  if (config.vcpus < 1 || config.vcpus > kMostVcpus) {
-    return invalid_input("{} vCPUs: a machine has 1 to {}", config.vcpus, kMostVcpus);
+  if (config.vcpus < 1 || config.vcpus > kMaxVcpus) {
+    return invalid_input("{} vCPUs: a machine has 1 to {}", config.vcpus, kMaxVcpus);
   }
   if (config.memory_bytes < kLeastMemory || config.memory_bytes % kLeastMemory != 0) {
     return invalid_input("{} bytes of memory: it must be a multiple of a mebibyte", config.memory_bytes);

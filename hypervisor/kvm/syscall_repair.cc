@@ -41,14 +41,12 @@ Result<bool> KvmMachine::repair_syscall(Runner& runner) {
   auto regs = TRY(runner.vcpu.regs());
   auto sregs = TRY(runner.vcpu.sregs());
   PageFaultEntry fault;
-  std::array<std::uint64_t, 6> frame{};
+  std::array<std::uint64_t, 5> frame{};
   if (!read_virtual(runner, Gva{regs.rsp}, std::as_writable_bytes(std::span(frame)))) return false;
   fault.error_code = frame[0];
   fault.rip = frame[1];
   fault.cs = frame[2];
-  fault.rflags = frame[3];
   fault.rsp = frame[4];
-  fault.ss = frame[5];
   fault.cr2 = sregs.cr2;
   fault.rcx = regs.rcx;
   fault.r11 = regs.r11;

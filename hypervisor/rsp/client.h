@@ -110,7 +110,8 @@ class Client {
   Result<> remove_breakpoint(Gva address, BreakpointKind kind = BreakpointKind::kSoftware);
 
   // Executes one instruction on `vcpu` and nothing on the others, with interrupts and timers held off. Gives the stop:
-  // a trap on `vcpu`, or, if nothing was executed within `step_timeout` (a halted vCPU), an interrupt.
+  // a trap on `vcpu`, or, if nothing was executed within `step_timeout` (a halted vCPU), an interrupt. QEMU 7.2 now and
+  // then reports a trap with nothing executed, which only the unchanged registers tell.
   Result<StopReply> step(VcpuId vcpu);
 
   // Lets exactly these vCPUs run, the others stay frozen, and returns at once. An error if the set is empty.

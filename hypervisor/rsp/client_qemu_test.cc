@@ -129,6 +129,17 @@ StopReply run(Client& client, std::initializer_list<VcpuId> vcpus) {
   return stop && *stop ? **stop : StopReply{};
 }
 
+// Steps until something was executed, see Client::step(). No instruction of the guest leaves every register as it was.
+StopReply step(Client& client, VcpuId vcpu) {
+  const auto before = registers_of(client, vcpu);
+  for (;;) {
+    const auto stop = client.step(vcpu);
+    EXPECT_TRUE(stop) << stop.error().message();
+    if (!stop) return {};
+    if (!stop->is_trap() || registers_of(client, vcpu) != before) return *stop;
+  }
+}
+
 // Runs `vcpu` alone to `address`, and checks that it got there.
 void run_to(Client& client, VcpuId vcpu, Gva address) {
   const auto inserted = client.insert_breakpoint(address);
@@ -156,9 +167,7 @@ TEST_F(ClientQemu, StandsBeforeTheFirstInstruction) {
   EXPECT_EQ(reset.cr0, 0x60000010U) << "SDM Vol. 3A, table 9-1";
   EXPECT_EQ(hypervisor::cpl(reset), 0U);
 
-  const auto stop = client.step(kFirst);
-  ASSERT_TRUE(stop) << stop.error().message();
-  EXPECT_TRUE(stop->is_trap());
+  EXPECT_TRUE(step(client, kFirst).is_trap());
   EXPECT_EQ(registers_of(client, kFirst).rip, 0U) << "the far jump to 0xf000:0";
 }
 
@@ -208,8 +217,7 @@ TEST_F(ClientQemu, BreakpointsAreExactOverAndOver) {
   const auto address = at(qemu_test_guest_loop);
   const auto count = load_u64(client, counter(kFirst));
   for (std::uint64_t i = 1; i <= 100; ++i) {
-    const auto stepped = client.step(kFirst);
-    ASSERT_TRUE(stepped && stepped->is_trap());
+    ASSERT_TRUE(step(client, kFirst).is_trap());
     run_to(client, kFirst, address);
     ASSERT_EQ(load_u64(client, counter(kFirst)), count + i) << "exactly one round";
   }
@@ -238,10 +246,9 @@ TEST_F(ClientQemu, StepsOneVcpuByOneInstruction) {
   const auto frozen = registers_of(client, kFirst);
   for (int round = 0; round < 3; ++round) {
     for (const auto* label : {qemu_test_guest_counted, qemu_test_guest_back, qemu_test_guest_loop}) {
-      const auto stop = client.step(kSecond);
-      ASSERT_TRUE(stop) << stop.error().message();
-      EXPECT_TRUE(stop->is_trap());
-      EXPECT_EQ(stop->vcpu, kSecond);
+      const auto stop = step(client, kSecond);
+      EXPECT_TRUE(stop.is_trap());
+      EXPECT_EQ(stop.vcpu, kSecond);
       EXPECT_EQ(registers_of(client, kSecond).rip, at(label).value);
     }
   }
@@ -254,12 +261,10 @@ TEST_F(ClientQemu, AHaltedVcpusStepEndsAndTheOtherGoesOn) {
   auto registers = registers_of(client, kFirst);
   registers.rip = at(qemu_test_guest_park).value;
   ASSERT_TRUE(client.write_registers(kFirst, registers));
-  auto stop = client.step(kFirst);
-  ASSERT_TRUE(stop) << stop.error().message();
+  auto stop = step(client, kFirst);
   // QEMU reports the step over HLT itself or not, by version; the one after it is never executed.
-  if (stop->is_trap()) stop = client.step(kFirst);
-  ASSERT_TRUE(stop) << stop.error().message();
-  EXPECT_TRUE(stop->is_interrupt());
+  if (stop.is_trap()) stop = step(client, kFirst);
+  EXPECT_TRUE(stop.is_interrupt());
   EXPECT_EQ(registers_of(client, kFirst).rip, at(qemu_test_guest_park).value + 1);
   run_to(client, kSecond, at(qemu_test_guest_back));
 }
@@ -284,8 +289,7 @@ TEST_F(ClientQemu, WritesRegistersAndLeavesTheOthersAlone) {
   EXPECT_EQ(load_u64(client, counter(kFirst)), 0U);
 
   // The guest goes on from there: the counting instruction is skipped, and it stores the XMM7 that nobody touched.
-  const auto stop = client.step(kFirst);
-  ASSERT_TRUE(stop && stop->is_trap());
+  ASSERT_TRUE(step(client, kFirst).is_trap());
   EXPECT_EQ(load_u64(client, counter(kFirst)), 0U);
   EXPECT_EQ(load_u64(client, counter(kFirst) + 8), kXmm7);
   registers.rip = at(qemu_test_guest_back).value;
@@ -365,9 +369,7 @@ TEST_F(ClientQemu, InterruptsThatRaceWithBreakpointsConfuseNothing) {
   const auto address = at(qemu_test_guest_loop);
   for (int i = 0; i < 300; ++i) {
     // Off the breakpoint first, or the run would end where it began.
-    const auto stepped = client.step(kSecond);
-    ASSERT_TRUE(stepped) << stepped.error().message();
-    ASSERT_TRUE(stepped->is_trap());
+    ASSERT_TRUE(step(client, kSecond).is_trap());
     const auto before = registers_of(client, kSecond).rip;
     ASSERT_TRUE(client.insert_breakpoint(address));
     ASSERT_TRUE(client.resume(std::array{kSecond}));
@@ -391,7 +393,7 @@ TEST_F(ClientQemu, InterruptsThatRaceWithBreakpointsConfuseNothing) {
     ASSERT_TRUE(client.remove_breakpoint(address));
   }
   // And a breakpoint that nothing races with is still reported.
-  ASSERT_TRUE(client.step(kSecond));
+  ASSERT_TRUE(step(client, kSecond).is_trap());
   ASSERT_TRUE(client.insert_breakpoint(address));
   ASSERT_TRUE(client.resume(std::array{kSecond}));
   const auto last = client.wait_stop(soon());

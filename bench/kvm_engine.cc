@@ -89,7 +89,7 @@ std::uint64_t resident(bool guest_only) {
   std::uint64_t total = 0;
   bool guest = false;
   for (std::string line; std::getline(smaps, line);) {
-    if (line.find("-") < line.find(' ') && line.find(':') > 20)
+    if (line.find('-') < line.find(' ') && line.find(':') > 20)
       guest = line.find("panicroom-guest") != std::string::npos;
     if (line.rfind("Rss:", 0) == 0 && (guest || !guest_only)) total += std::stoull(line.substr(4)) << 10;
   }
@@ -103,8 +103,8 @@ double bare_exits_per_second(std::chrono::milliseconds how_long) {
   auto vm = need(kvm::Vm::create(device));
   need(vm.add_memory(Gpa{0}, memory.bytes()));
   auto vcpu = need(kvm::Vcpu::create(*device, vm.fd(), 0));
-  constexpr std::array code{std::byte{0xe6}, std::byte{0x80}, std::byte{0xeb}, std::byte{0xfc}};  // out %al,$0x80; jmp
-  std::copy(code.begin(), code.end(), memory.bytes().begin() + 0x1000);
+  constexpr std::array kCode{std::byte{0xe6}, std::byte{0x80}, std::byte{0xeb}, std::byte{0xfc}};  // out %al,$0x80; jmp
+  std::copy(kCode.begin(), kCode.end(), memory.bytes().begin() + 0x1000);
   auto sregs = need(vcpu.sregs());
   sregs.cs.base = 0;
   sregs.cs.selector = 0;

@@ -20,13 +20,15 @@ def fail(what):
     sys.exit(3)
 
 
-def lifetime(command, wanted):
-    """From the process's start to its end, which the guest's first instruction brings about."""
+def first_byte(command):
+    """From the process's start to the byte on its standard output that the guest's first instruction brings about."""
     begin = time.monotonic()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
-    took = time.monotonic() - begin
-    if done.returncode != wanted:
-        fail(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr.strip()}")
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        byte = process.stdout.read(1)
+        took = time.monotonic() - begin
+        process.kill()
+        if not byte:
+            fail(f"{' '.join(map(str, command))} ended early: {process.stderr.read().decode(errors='replace').strip()}")
     return took
 
 
@@ -38,12 +40,12 @@ def main():
     bench = options.build / "bench"
 
     ours = [bench / "panicroom_bench_first_instruction", bench / "bench_first_instruction"]
-    # The first byte that the guest writes to that port ends QEMU with twice its value and one (AL is 0 after a reset).
+    # Neither's end is timed: what it takes to give up a VM is the kernel's affair.
     qemu = ["qemu-system-x86_64", "-accel", "kvm", "-M", "microvm", "-m", "512", "-nodefaults", "-display", "none",
-            "-bios", bench / "bench_first_instruction.rom", "-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
+            "-bios", bench / "bench_first_instruction.rom", "-chardev", "stdio,id=told,signal=off", "-device", "isa-debugcon,iobase=0xf4,chardev=told"]
     pairs = []
     for _ in range(options.rounds):
-        pairs.append((lifetime(ours, 0), lifetime(qemu, 1)))
+        pairs.append((first_byte(ours), first_byte(qemu)))
     mine, theirs = (statistics.median(column) for column in zip(*pairs))
     ratio = statistics.median(a / b for a, b in pairs)
     print(f"process start to the guest's first instruction: {mine * 1e3:.1f} ms, QEMU's microvm {theirs * 1e3:.1f} ms, "

@@ -98,11 +98,11 @@ std::uint64_t resident(bool guest_only) {
 
 // The same guest, and a loop around KVM_RUN that does nothing else.
 double bare_exits_per_second(std::chrono::milliseconds how_long) {
-  auto device = need(kvm::KvmDevice::open());
+  const auto device = need(kvm::KvmDevice::open());
   auto memory = need(kvm::Mapping::anonymous(0x4000));
   auto vm = need(kvm::Vm::create(device));
   need(vm.add_memory(Gpa{0}, memory.bytes()));
-  auto vcpu = need(kvm::Vcpu::create(*device, vm.fd(), 0));
+  auto vcpu = need(kvm::Vcpu::create(device, vm.fd(), 0));
   constexpr std::array kCode{std::byte{0xe6}, std::byte{0x80}, std::byte{0xeb}, std::byte{0xfc}};  // out %al,$0x80; jmp
   std::copy(kCode.begin(), kCode.end(), memory.bytes().begin() + 0x1000);
   auto sregs = need(vcpu.sregs());

@@ -43,10 +43,10 @@ constexpr std::array<std::uint8_t, 2> out_to(std::uint16_t port) { return {0xe6,
 
 class ProbeGuest {
  public:
-  static Result<ProbeGuest> create(const std::shared_ptr<const KvmDevice>& device) {
+  static Result<ProbeGuest> create(const KvmDevice& device) {
     ProbeGuest guest(TRY(Mapping::anonymous(kMemory)), TRY(Vm::create(device)));
     TRY(guest.vm_.add_memory(Gpa{0}, guest.memory_.bytes()));
-    guest.vcpu_.emplace(TRY(Vcpu::create(*device, guest.vm_.fd(), 0)));
+    guest.vcpu_.emplace(TRY(Vcpu::create(device, guest.vm_.fd(), 0)));
     guest.lay_out();
     return guest;
   }
@@ -178,10 +178,10 @@ Result<bool> features_are_forced(ProbeGuest& guest) {
 }  // namespace
 
 // One guest for all of it, because making a machine is most of a probe's cost.
-Result<HostQuirks> probe_host(const std::shared_ptr<const KvmDevice>& device) {
+Result<HostQuirks> probe_host(const KvmDevice& device) {
   HostQuirks quirks;
   auto guest = TRY(ProbeGuest::create(device));
-  TRY(guest.vcpu().set_cpuid(without_extended_features(*device)));
+  TRY(guest.vcpu().set_cpuid(without_extended_features(device)));
   quirks.cpuid_features_are_forced = TRY(features_are_forced(guest));
   quirks.emulates_kernel_code = !TRY(try_instruction(guest, {0xf3, 0x0f, 0xb8, 0xc0}));  // POPCNT EAX, EAX
   quirks.refuses_fwait = !TRY(try_instruction(guest, {0x9b}));

@@ -45,7 +45,7 @@ struct HostQuirks {
 };
 
 // Runs the probes: some tens of milliseconds. kHost if a probe itself cannot be made.
-Result<HostQuirks> probe_host(const std::shared_ptr<const KvmDevice>& device);
+Result<HostQuirks> probe_host(const KvmDevice& device);
 
 // What a guest's CPUID must not show on such a host: instructions that the kernel would use and the emulator refuses.
 void hide_refused_features(const HostQuirks& quirks, std::vector<kvm_cpuid_entry2>& cpuid);

@@ -69,24 +69,24 @@ Mapping::~Mapping() {
   if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }
 
-Result<std::shared_ptr<const KvmDevice>> KvmDevice::open(const std::filesystem::path& path) {
-  std::shared_ptr<KvmDevice> device(new KvmDevice());
-  device->fd_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-  if (!device->fd_) return cannot_open(path, errno);
-  const int version = call(device->fd(), KVM_GET_API_VERSION, 0);
+Result<KvmDevice> KvmDevice::open(const std::filesystem::path& path) {
+  KvmDevice device;
+  device.fd_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!device.fd_) return cannot_open(path, errno);
+  const int version = call(device.fd(), KVM_GET_API_VERSION, 0);
   if (version != kApiVersion)
     return unsupported("{} has the API version {}, not {}", path.native(), version, kApiVersion);
   for (const auto& needed : kNeeded) {
-    if (device->extension(needed.capability) <= 0) {
+    if (device.extension(needed.capability) <= 0) {
       return unsupported("{} lacks {}: a newer host kernel has it", path.native(), needed.name);
     }
   }
-  const int size = call(device->fd(), KVM_GET_VCPU_MMAP_SIZE, 0);
+  const int size = call(device.fd(), KVM_GET_VCPU_MMAP_SIZE, 0);
   if (size < static_cast<int>(sizeof(kvm_run))) return host_error("KVM_GET_VCPU_MMAP_SIZE gave {}", size);
-  device->run_size_ = static_cast<std::size_t>(size);
-  TRY(device->read_cpuid());
-  TRY(device->read_msr_indices());
-  return std::shared_ptr<const KvmDevice>(std::move(device));
+  device.run_size_ = static_cast<std::size_t>(size);
+  TRY(device.read_cpuid());
+  TRY(device.read_msr_indices());
+  return device;
 }
 
 int KvmDevice::extension(unsigned long capability) const { return call(fd(), KVM_CHECK_EXTENSION, capability); }

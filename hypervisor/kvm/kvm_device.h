@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
-#include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
@@ -51,12 +51,12 @@ class Mapping {
   std::span<std::byte> bytes_;
 };
 
-// Immutable once open; any thread may use it.
+// Immutable once open; any thread may use it. Machines outlive it. Movable.
 class KvmDevice {
  public:
   // kUnsupported if the device is not there, may not be opened, or lacks what the engine needs; the message names what
   // mends it.
-  static Result<std::shared_ptr<const KvmDevice>> open(const std::filesystem::path& path = "/dev/kvm");
+  static Result<KvmDevice> open(const std::filesystem::path& path = "/dev/kvm");
 
   [[nodiscard]] int fd() const { return fd_.get(); }
   // What KVM_CHECK_EXTENSION answers: 0 if KVM has not got it.

@@ -81,14 +81,14 @@ Result<> KvmMachine::start(const hypervisor::MachineConfig& config, const KvmOpt
   wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   cancel_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_ || !cancel_) return errno_error(errno, "making an eventfd");
-  auto device = TRY(KvmDevice::open());
+  const auto device = TRY(KvmDevice::open());
   quirks_ = TRY(quirks_of_host());
-  vm_.emplace(TRY(Vm::create(std::move(device))));
+  vm_.emplace(TRY(Vm::create(device)));
   memory_.emplace(TRY(GuestMemory::create(config.memory_bytes)));
   for (const auto& slot : memory_->slots()) TRY(vm_->add_memory(slot.begin, std::span(slot.host, slot.size)));
   for (std::uint32_t i = 0; i < config.vcpus; ++i) {
-    auto vcpu = TRY(Vcpu::create(vm_->device(), vm_->fd(), i));
-    TRY(vcpu.set_cpuid(cpuid_of(VcpuId{i}, config.vcpus, vm_->device().supported_cpuid(), quirks_)));
+    auto vcpu = TRY(Vcpu::create(device, vm_->fd(), i));
+    TRY(vcpu.set_cpuid(cpuid_of(VcpuId{i}, config.vcpus, device.supported_cpuid(), quirks_)));
     runners_.push_back(std::make_unique<Runner>(VcpuId{i}, std::move(vcpu)));
   }
   TRY(make_clock());

@@ -35,15 +35,16 @@ class VcpuTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const auto usable = kvm::usable(); !usable) GTEST_SKIP() << usable.error().message();
-    device_ = *KvmDevice::open();
-    auto vm = Vm::create(device_);
+    const auto device = KvmDevice::open();
+    ASSERT_TRUE(device) << device.error().message();
+    auto vm = Vm::create(*device);
     ASSERT_TRUE(vm) << vm.error().message();
     vm_.emplace(*std::move(vm));
     auto memory = Mapping::anonymous(0x4000);
     ASSERT_TRUE(memory);
     memory_ = *std::move(memory);
     ASSERT_TRUE(vm_->add_memory(Gpa{0}, memory_.bytes()));
-    auto vcpu = Vcpu::create(*device_, vm_->fd(), 0);
+    auto vcpu = Vcpu::create(*device, vm_->fd(), 0);
     ASSERT_TRUE(vcpu) << vcpu.error().message();
     vcpu_.emplace(*std::move(vcpu));
   }
@@ -63,7 +64,6 @@ class VcpuTest : public ::testing::Test {
     ASSERT_EQ(*entry, Vcpu::Entry::kExited);
   }
 
-  std::shared_ptr<const KvmDevice> device_;
   std::optional<Vm> vm_;
   Mapping memory_;
   std::optional<Vcpu> vcpu_;

@@ -50,11 +50,10 @@ Result<> show_triple_faults(int vm) {
 
 }  // namespace
 
-Result<Vm> Vm::create(std::shared_ptr<const KvmDevice> device) {
+Result<Vm> Vm::create(const KvmDevice& device) {
   Vm vm;
-  vm.fd_ = UniqueFd(call(device->fd(), KVM_CREATE_VM, 0UL));
+  vm.fd_ = UniqueFd(call(device.fd(), KVM_CREATE_VM, 0UL));
   if (!vm.fd_) return errno_error(errno, "KVM_CREATE_VM");
-  vm.device_ = std::move(device);
   if (call(vm.fd(), KVM_SET_TSS_ADDR, kTssAddress) < 0) return errno_error(errno, "KVM_SET_TSS_ADDR");
   if (call(vm.fd(), KVM_SET_IDENTITY_MAP_ADDR, &kIdentityMapAddress) < 0) {
     return errno_error(errno, "KVM_SET_IDENTITY_MAP_ADDR");

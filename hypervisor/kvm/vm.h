@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "base/address.h"
@@ -18,17 +17,15 @@ class Vm {
  public:
   // The MSRs whose accesses KVM is to leave to user space beside those that it does not know: IA32_APIC_BASE and
   // IA32_TSC_DEADLINE, which belong to the local APIC (SDM Vol. 3, 11.4.4 and 11.5.4.1).
-  static Result<Vm> create(std::shared_ptr<const KvmDevice> device);
+  static Result<Vm> create(const KvmDevice& device);
 
   [[nodiscard]] int fd() const { return fd_.get(); }
-  [[nodiscard]] const KvmDevice& device() const { return *device_; }
   // Memory of this process as the guest's; it must outlive the machine. Whole pages.
   Result<> add_memory(Gpa at, std::span<std::byte> host);
 
  private:
   Vm() = default;
 
-  std::shared_ptr<const KvmDevice> device_;
   UniqueFd fd_;
   std::uint32_t slots_ = 0;
 };

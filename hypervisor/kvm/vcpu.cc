@@ -115,7 +115,7 @@ Result<Vcpu::Entry> Vcpu::enter() {
 
 Result<Vcpu::Entry> Vcpu::complete() {
   run().immediate_exit = 1;
-  const auto entry = enter();
+  auto entry = enter();
   run().immediate_exit = 0;
   return entry;
 }

@@ -43,11 +43,11 @@ expect: {{outcome: dumped, dump: {{panic_cpu: 0, cpus_with_registers: 2, missing
     arguments.push_back(file.native());
     return run_scenarios(scratch_, arguments);
   }
-  void expect_error(const CommandResult& result, const testing::Matcher<std::string>& detail) {
+  void expect_error(const CommandResult& result, std::initializer_list<std::string_view> words) {
     EXPECT_EQ(result.status, 3) << result.out << result.err;
     ASSERT_EQ(result.report.runs_size(), 1);
     EXPECT_EQ(result.report.runs(0).verdict(), v1::VERDICT_ERROR);
-    EXPECT_THAT(result.report.runs(0).detail(), detail);
+    for (const auto word : words) EXPECT_THAT(result.report.runs(0).detail(), HasSubstr(word));
   }
 
   Scratch scratch_;
@@ -80,12 +80,12 @@ TEST_F(KexecLoadTest, AMachineWithMemoryAboveTheDevicesIsDumped) {
 }
 
 TEST_F(KexecLoadTest, ACaptureKernelThatDoesNotFitIsAnErrorThatSaysSo) {
-  expect_error(run("{crashkernel: 16M, kexec: load}"), HasSubstr("raise machine.crashkernel"));
+  expect_error(run("{crashkernel: 16M, kexec: load}"), {"raise machine.crashkernel"});
 }
 
 TEST_F(KexecLoadTest, AKernelThatForbidsItIsAnErrorThatSaysSo) {
   expect_error(run("{kexec: load}", "kernel: {cmdline: sysctl.kernel.kexec_load_disabled=1}"),
-               AllOf(HasSubstr("kexec_load()"), HasSubstr("kexec_load_disabled")));
+               {"kexec_load()", "kexec_load_disabled"});
 }
 
 TEST_F(KexecLoadTest, TheWorkloadThatLoadsKernelsHasItsOwn) {

@@ -28,7 +28,6 @@ using grpc::StatusCode;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::SizeIs;
 
 class Client {
  public:

@@ -24,17 +24,17 @@ class RealKernel : public testing::Test {
     if (path == nullptr) return;
     auto loaded = KernelImage::load(path);
     ASSERT_TRUE(loaded) << loaded.error().message();
-    kernel_ = std::make_unique<KernelImage>(*std::move(loaded));
+    the_kernel = std::make_unique<KernelImage>(*std::move(loaded));
   }
-  static void TearDownTestSuite() { kernel_.reset(); }
+  static void TearDownTestSuite() { the_kernel.reset(); }
   void SetUp() override {
-    if (!kernel_) GTEST_SKIP() << "PANICROOM_TEST_KERNEL is not set: it names the vmlinuz to look for points in";
+    if (!the_kernel) GTEST_SKIP() << "PANICROOM_TEST_KERNEL is not set: it names the vmlinuz to look for points in";
   }
 
   static Result<ResolvedPoint> find(std::string_view text) {
     auto spec = PointSpec::parse(text);
     if (!spec) return spec.error();
-    return resolve(*kernel_, *spec);
+    return resolve(*the_kernel, *spec);
   }
   static ResolvedPoint found(std::string_view text) {
     auto point = find(text);
@@ -56,19 +56,19 @@ class RealKernel : public testing::Test {
     return point.error().message();
   }
   static LinkAddress symbol(std::string_view name) {
-    const auto unique = kernel_->symbols().unique(name);
+    const auto unique = the_kernel->symbols().unique(name);
     EXPECT_TRUE(unique) << unique.error().message();
     return unique ? unique->address : LinkAddress{};
   }
-  static bool has(std::string_view name) { return !kernel_->symbols().find(name).empty(); }
+  static bool has(std::string_view name) { return !the_kernel->symbols().find(name).empty(); }
   static std::uint8_t byte(LinkAddress at) {
-    const auto bytes = kernel_->elf().bytes_at(at, 1);
+    const auto bytes = the_kernel->elf().bytes_at(at, 1);
     EXPECT_TRUE(bytes) << at.value;
     return bytes ? std::to_integer<std::uint8_t>(bytes->front()) : 0;
   }
   // The 32-bit little-endian displacement that ends at `end`, relative to it.
   static LinkAddress relative(LinkAddress end) {
-    const auto bytes = kernel_->elf().bytes_at(end - 4, 4);
+    const auto bytes = the_kernel->elf().bytes_at(end - 4, 4);
     EXPECT_TRUE(bytes);
     const auto displacement = bytes ? load<std::int32_t>(*bytes, 0).value_or(0) : 0;
     return end + static_cast<std::uint64_t>(static_cast<std::int64_t>(displacement));
@@ -82,11 +82,11 @@ class RealKernel : public testing::Test {
     EXPECT_TRUE(byte(after - 8) == 0xf0 || (byte(after - 8) == 0x44 && byte(after - 9) == 0xf0));
   }
 
-  static inline std::unique_ptr<KernelImage> kernel_;
+  static inline std::unique_ptr<KernelImage> the_kernel;
 };
 
 TEST_F(RealKernel, EveryNamedPointIsThere) {
-  std::printf("%s\n", kernel_->release().c_str());
+  std::printf("%s\n", the_kernel->release().c_str());
   for (const auto& entry : kNamedPoints) {
     const auto point = found(entry.name);
     EXPECT_FALSE(point.at.empty()) << entry.name;
@@ -97,8 +97,8 @@ TEST_F(RealKernel, EveryNamedPointIsThere) {
 TEST_F(RealKernel, GateFollowsTheExchangeOnPanicCpu) {
   const LinkAddress gate = one("panic/gate");
   expect_exchange_before(gate, "panic_cpu");
-  EXPECT_EQ(kernel_->symbols().containing(gate)->symbol.name, has("vpanic") ? "vpanic" : "panic");
-  EXPECT_EQ(panic_gate(*kernel_)->after_exchange, gate);
+  EXPECT_EQ(the_kernel->symbols().containing(gate)->symbol.name, has("vpanic") ? "vpanic" : "panic");
+  EXPECT_EQ(panic_gate(*the_kernel)->after_exchange, gate);
   EXPECT_EQ(one("panic/won"), gate);
   EXPECT_EQ(found("panic/gate").condition, PointCondition::kAlways);
   EXPECT_EQ(found("panic/won").condition, PointCondition::kZeroFlagSet);
@@ -112,13 +112,13 @@ TEST_F(RealKernel, GateFollowsTheExchangeOnPanicCpu) {
   } else {
     expect_exchange_before(oops, "panic_cpu");
   }
-  EXPECT_EQ(kernel_->symbols().containing(oops)->symbol.name, "crash_kexec");
+  EXPECT_EQ(the_kernel->symbols().containing(oops)->symbol.name, "crash_kexec");
 }
 
 TEST_F(RealKernel, LockTakenFollowsTheTrylock) {
   const auto point = found("__crash_kexec/lock-taken");
   ASSERT_EQ(point.at.size(), 1U);
-  EXPECT_EQ(kernel_->symbols().containing(point.at.front())->symbol.name, "__crash_kexec");
+  EXPECT_EQ(the_kernel->symbols().containing(point.at.front())->symbol.name, "__crash_kexec");
   if (has("__kexec_lock")) {
     expect_exchange_before(point.at.front(), "__kexec_lock");
     EXPECT_EQ(point.condition, PointCondition::kZeroFlagSet);
@@ -142,25 +142,25 @@ TEST_F(RealKernel, EntriesAreTheirFunctions) {
 
 TEST_F(RealKernel, KexecJumpIsTheCallThatLeavesTheKernel) {
   const LinkAddress jump = one("kexec/jump");
-  EXPECT_EQ(kernel_->symbols().containing(jump)->symbol.name, "machine_kexec");
+  EXPECT_EQ(the_kernel->symbols().containing(jump)->symbol.name, "machine_kexec");
   const LinkAddress call = byte(jump) == 0x2e ? jump + 1 : jump;  // 2e: the CS prefix that pads a patchable call.
   ASSERT_EQ(byte(call), 0xe8);
   const LinkAddress target = relative(call + 5);
-  const auto names = kernel_->symbols().containing(target);
+  const auto names = the_kernel->symbols().containing(target);
   ASSERT_TRUE(names);
   EXPECT_EQ(names->offset, 0U);
-  const Addresses thunks = addresses_with_prefix(*kernel_, "__x86_indirect_thunk_");
+  const Addresses thunks = addresses_with_prefix(*the_kernel, "__x86_indirect_thunk_");
   EXPECT_TRUE(target == symbol("relocate_kernel") || thunks.contains(target)) << names->symbol.name;
   EXPECT_LT(one("machine_kexec/insn:\"mov gs\""), jump);
 }
 
 TEST_F(RealKernel, IcrStoresAreThoseOfTheEncoding) {
-  const auto sites = icr_stores(*kernel_);
+  const auto sites = icr_stores(*the_kernel);
   ASSERT_TRUE(sites) << sites.error().message();
   EXPECT_GE(sites->size(), 3U);
   bool for_all_but_self = false;
   for (const auto& site : *sites) {
-    const auto bytes = kernel_->elf().bytes_at(site.at, site.length);
+    const auto bytes = the_kernel->elf().bytes_at(site.at, site.length);
     ASSERT_TRUE(bytes);
     const std::string_view text = as_text(*bytes);
     ASSERT_GE(text.size(), 7U);
@@ -169,7 +169,7 @@ TEST_F(RealKernel, IcrStoresAreThoseOfTheEncoding) {
     EXPECT_EQ((modrm >> 3) & 7, static_cast<unsigned>(site.value) & 7);
     EXPECT_EQ(static_cast<unsigned char>(text[text.size() - 7]), 0x89);
     EXPECT_EQ(site.length == 8, static_cast<unsigned>(site.value) >= 8);
-    const auto function = place_name(*kernel_, site.at);
+    const auto function = place_name(*the_kernel, site.at);
     std::printf("  ICR store %-44s %s\n", function.c_str(), std::string(hypervisor::name(site.value)).c_str());
     for_all_but_self = for_all_but_self || function.starts_with("default_send_IPI_allbutself+");
   }
@@ -177,9 +177,9 @@ TEST_F(RealKernel, IcrStoresAreThoseOfTheEncoding) {
 }
 
 TEST_F(RealKernel, PauseLoopIsTwoInstructions) {
-  const auto loop = pause_loop(*kernel_);
+  const auto loop = pause_loop(*the_kernel);
   ASSERT_TRUE(loop) << loop.error().message();
-  EXPECT_EQ(as_text(*kernel_->elf().bytes_at(*loop, 4)), "\xf3\x90\xeb\xfc");
+  EXPECT_EQ(as_text(*the_kernel->elf().bytes_at(*loop, 4)), "\xf3\x90\xeb\xfc");
 }
 
 TEST_F(RealKernel, CallsAreFoundInTheColdPartToo) {
@@ -219,8 +219,8 @@ TEST_F(RealKernel, Returns) {
 
 TEST_F(RealKernel, OffsetsMustBeInstructions) {
   const LinkAddress gate = one("panic/gate");
-  const LinkAddress base = kernel_->symbols().containing(gate)->symbol.address;
-  const std::string name(kernel_->symbols().containing(gate)->symbol.name);
+  const LinkAddress base = the_kernel->symbols().containing(gate)->symbol.address;
+  const std::string name(the_kernel->symbols().containing(gate)->symbol.name);
   EXPECT_EQ(one(fmt::format("{}+{:#x}", name, gate - base)), gate);
   EXPECT_THAT(message(fmt::format("{}+{:#x}", name, gate - base - 1)), HasSubstr("not the beginning"));
   EXPECT_THAT(message(name + "+0xffffff"), HasSubstr("behind the end"));

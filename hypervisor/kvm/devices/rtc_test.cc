@@ -11,6 +11,7 @@ using namespace rtc;  // NOLINT(google-build-using-namespace): the registers of 
 
 // Thursday, 2024-02-29 23:58:07 UTC: `date -u -d '2024-02-29 23:58:07' +%s`.
 constexpr std::int64_t kLeapDay = 1709251087;
+constexpr std::int64_t kHour = 3600;
 
 std::uint8_t read(Rtc& clock, std::uint8_t index, std::int64_t now = kLeapDay) {
   clock.select(index);
@@ -45,9 +46,9 @@ TEST(RtcTest, ShowsItAsRegisterBWantsIt) {
   EXPECT_EQ(read(clock, kCentury), 20);
   write(clock, kRegisterB, kBinary);
   EXPECT_EQ(read(clock, kHours), kAfternoon | 11);
-  EXPECT_EQ(read(clock, kHours, kLeapDay - 11 * 3600), kAfternoon | 12);
-  EXPECT_EQ(read(clock, kHours, kLeapDay - 12 * 3600), 11);
-  EXPECT_EQ(read(clock, kHours, kLeapDay - 23 * 3600), 12);
+  EXPECT_EQ(read(clock, kHours, kLeapDay - 11 * kHour), kAfternoon | 12);
+  EXPECT_EQ(read(clock, kHours, kLeapDay - 12 * kHour), 11);
+  EXPECT_EQ(read(clock, kHours, kLeapDay - 23 * kHour), 12);
   write(clock, kRegisterB, 0);
   EXPECT_EQ(read(clock, kHours), kAfternoon | 0x11);
 }

@@ -9,10 +9,8 @@
 #include "harness/control/frames.h"
 #include "harness/control/words.h"
 
+namespace panicroom::control {
 namespace {
-
-using namespace panicroom;
-using namespace panicroom::control;
 
 // As the trial's loop has it, with a machine to which nothing happens.
 void drive(FakeSession& session, const v1::ControlRequest& request) {
@@ -23,11 +21,9 @@ void drive(FakeSession& session, const v1::ControlRequest& request) {
   require(stop.has_value());
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+void try_session(std::span<const std::byte> sent) {
   FrameDecoder frames;
-  frames.feed(std::as_bytes(std::span(data, size)));
+  frames.feed(sent);
   FakeSession session;
   std::size_t asked = 0;
   while (asked < RequestQueue::kMostWaiting - 2) {
@@ -54,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!*go_on) break;
     require(session.driver->on_cancelled().has_value());
   }
-  require(session.machine.breakpoints.size() <= 64 * 64);
+  require(session.machine.breakpoints.size() <= std::size_t{64} * 64);
   require(session.driver->disarm().has_value());
   require(session.machine.breakpoints.empty());
   require(session.snapshots.size() <= 4);
@@ -62,5 +58,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // Those that came behind the one that ended the trial.
     session.requests.close();
   }
+}
+
+}  // namespace
+}  // namespace panicroom::control
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  panicroom::control::try_session(std::as_bytes(std::span(data, size)));
   return 0;
 }

@@ -95,7 +95,7 @@ TEST_P(Stress, ManyRestoresLeakNothingAndEachStopIsTheRightOne) {
   const auto after = usage(GetParam(), machine);
   EXPECT_LE(after.files, before.files + kComingAndGoing);
   EXPECT_LE(after.threads, before.threads + kComingAndGoing);
-  constexpr std::uint64_t kAllowedKib = 16 * 1024;
+  constexpr std::uint64_t kAllowedKib = std::uint64_t{16} * 1024;
   EXPECT_LE(after.resident_kib, before.resident_kib + kAllowedKib);
 }
 

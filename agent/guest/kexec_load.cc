@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/guest/large_memory.h"
 #include "agent/guest/pseudo_files.h"
 #include "agent/kexec/crash_image.h"
 #include "agent/protocol/config.h"
@@ -176,17 +177,24 @@ Outcome<> load(const kexec::CrashImage& image) {
 Outcome<> load_by_kexec_load(const std::string& command_line) {
   const auto packed = MappedFile::open(kCaptureVmlinuxPath);
   if (!packed) return tl::unexpected(packed.error());
-  const auto vmlinux = unpack(packed->bytes());
+  const auto damaged = [](const Error& error) {
+    return failure(v1::Failed::STAGE_CONFIG, 0, fmt::format("{}: {}", kCaptureVmlinuxPath, error.message()));
+  };
+  const auto size = unpacked_size(packed->bytes());
+  if (!size) return damaged(size.error());
+  const auto vmlinux = LargeMemory::create(*size);
   if (!vmlinux) {
-    return failure(v1::Failed::STAGE_CONFIG, 0, fmt::format("{}: {}", kCaptureVmlinuxPath, vmlinux.error().message()));
+    return failure(v1::Failed::STAGE_KEXEC_LOAD, ENOMEM,
+                   fmt::format("the {} bytes of the unpacked kernel: raise machine.memory", *size));
   }
+  if (const auto unpacked = unpack(packed->bytes(), vmlinux->bytes()); !unpacked) return damaged(unpacked.error());
   const auto initrd = MappedFile::open(kCaptureInitrdPath);
   if (!initrd) return tl::unexpected(initrd.error());
   auto parts = read_parts();
   if (!parts) return tl::unexpected(parts.error());
   const auto boot_params = read_file(kBootParamsPath);
   if (!boot_params) return not_told(boot_params.error());
-  parts->vmlinux = *vmlinux;
+  parts->vmlinux = vmlinux->bytes();
   parts->initrd = initrd->bytes();
   parts->command_line = command_line;
   parts->running_boot_params = *boot_params;

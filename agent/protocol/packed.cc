@@ -35,7 +35,7 @@ Result<std::vector<std::byte>> pack(Bytes bytes) {
   return packed;
 }
 
-Result<std::vector<std::byte>> unpack(Bytes packed) {
+Result<std::size_t> unpacked_size(Bytes packed) {
   // The trailer's last word is the size; what it says is not believed, but bounds what is tried.
   const auto size = packed.size() < sizeof(std::uint32_t)
                         ? std::nullopt
@@ -45,19 +45,23 @@ Result<std::vector<std::byte>> unpack(Bytes packed) {
   if (!size || *size > kMaxUnpackedBytes || *size > packed.size() * kMostRatio || packed.size() > kMaxUnpackedBytes) {
     return invalid_input("it is no gzip file of a size that is unpacked");
   }
+  return *size;
+}
+
+Result<> unpack(Bytes packed, std::span<std::byte> to) {
+  if (TRY(unpacked_size(packed)) != to.size()) return invalid_input("it unpacks to another size");
   z_stream stream{};
   if (inflateInit2(&stream, MAX_WBITS + kGzip) != Z_OK) return host_error("zlib: out of memory");
-  std::vector<std::byte> bytes(*size);
   std::byte nothing{};  // For an empty file: zlib wants a place to write to.
   stream.next_in = mutable_bytes(packed);
   stream.avail_in = static_cast<uInt>(packed.size());
-  stream.next_out = bytes.empty() ? reinterpret_cast<Bytef*>(&nothing) : mutable_bytes(bytes);
-  stream.avail_out = static_cast<uInt>(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(to.empty() ? &nothing : to.data());
+  stream.avail_out = static_cast<uInt>(to.size());
   const int status = inflate(&stream, Z_FINISH);
   const bool whole = status == Z_STREAM_END && stream.avail_in == 0 && stream.avail_out == 0;
   inflateEnd(&stream);
   if (!whole) return invalid_input("it is a damaged gzip file");
-  return bytes;
+  return {};
 }
 
 }  // namespace panicroom::agent

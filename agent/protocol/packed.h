@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "base/bytes.h"
@@ -16,7 +17,9 @@ inline constexpr std::size_t kMaxUnpackedBytes = std::size_t{1} << 30;
 // Packs fast rather than small, and the same bytes for the same input. kInvalidInput if there are more than
 // kMaxUnpackedBytes, kHost if memory is short.
 Result<std::vector<std::byte>> pack(Bytes bytes);
-// kInvalidInput if it is not all of what pack() or gzip(1) gave, or more than kMaxUnpackedBytes.
-Result<std::vector<std::byte>> unpack(Bytes packed);
+// How much it says that it unpacks to, which is at most kMaxUnpackedBytes. kInvalidInput if that cannot be.
+Result<std::size_t> unpacked_size(Bytes packed);
+// Fills `to`, which must be of that size. kInvalidInput if `packed` is not all of what pack() or gzip(1) gave.
+Result<> unpack(Bytes packed, std::span<std::byte> to);
 
 }  // namespace panicroom::agent

@@ -1,8 +1,6 @@
 // The engine kvm under the whole harness: a real kernel, its capture kernel and its dump, as a user runs it. The
-// conformance suite has the details, in seconds.
+// conformance suite has the details, in seconds. Where KVM emulates kernel code this takes some ten minutes.
 #include <gtest/gtest.h>
-
-#include <cstdlib>
 
 #include "hypervisor/kvm/kvm_machine.h"
 #include "tests/command_line.h"
@@ -15,13 +13,6 @@ class KvmEngineTest : public testing::Test {
   void SetUp() override {
     if (!test_kernel()) GTEST_SKIP() << no_kernel();
     if (const auto usable = kvm::usable(); !usable) GTEST_SKIP() << "engine kvm: " << usable.error().message();
-    const auto quirks = kvm::quirks_of_host();
-    ASSERT_TRUE(quirks) << quirks.error().message();
-    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes the environment here.
-    if (quirks->emulates_kernel_code && std::getenv("PANICROOM_TEST_KVM_KERNEL") == nullptr) {
-      GTEST_SKIP() << "this host's KVM emulates kernel code, and a real kernel's trial takes a quarter of an hour: set "
-                      "PANICROOM_TEST_KVM_KERNEL=1";
-    }
   }
   Scratch scratch_;
 };

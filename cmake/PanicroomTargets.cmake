@@ -54,7 +54,7 @@ function(panicroom_fuzzer name)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set(work ${CMAKE_CURRENT_BINARY_DIR}/${name}.corpus)
   file(MAKE_DIRECTORY ${work})
-  add_test(NAME ${name} COMMAND ${name} -max_total_time=20 -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 ${work}
+  add_test(NAME ${name} COMMAND ${name} -max_total_time=10 -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 ${work}
                                 ${ARG_CORPUS})
   set_tests_properties(${name} PROPERTIES LABELS fuzz)
   add_dependencies(unit_tests ${name})

@@ -109,9 +109,11 @@ TEST(Initramfs, FirstHasTheVmlinuxAloneIfNothingNeedsTheBzimage) {
   const auto image = first_initramfs(content);
   ASSERT_TRUE(image) << image.error().message();
   const auto members = members_of(*image);
-  const auto vmlinux = unpack(as_bytes(members.at(std::string(kCaptureVmlinuxPath.substr(1))).content));
-  ASSERT_TRUE(vmlinux) << vmlinux.error().message();
-  EXPECT_EQ(as_text(*vmlinux), "a vmlinux");
+  std::string vmlinux(std::string_view("a vmlinux").size(), ' ');
+  const auto unpacked = unpack(as_bytes(members.at(std::string(kCaptureVmlinuxPath.substr(1))).content),
+                               std::as_writable_bytes(std::span(vmlinux)));
+  ASSERT_TRUE(unpacked) << unpacked.error().message();
+  EXPECT_EQ(vmlinux, "a vmlinux");
   EXPECT_FALSE(members.contains(std::string(kCaptureKernelPath.substr(1))));
 }
 

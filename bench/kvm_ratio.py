@@ -6,6 +6,7 @@
 
 import argparse
 import pathlib
+import select
 import statistics
 import subprocess
 import sys
@@ -24,11 +25,12 @@ def first_byte(command):
     """From the process's start to the byte on its standard output that the guest's first instruction brings about."""
     begin = time.monotonic()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
-        byte = process.stdout.read(1)
+        ready, _, _ = select.select([process.stdout], [], [], 120)
+        byte = process.stdout.read(1) if ready else b""
         took = time.monotonic() - begin
         process.kill()
         if not byte:
-            fail(f"{' '.join(map(str, command))} ended early: {process.stderr.read().decode(errors='replace').strip()}")
+            fail(f"{' '.join(map(str, command))} told nothing: {process.stderr.read().decode(errors='replace').strip()}")
     return took
 
 

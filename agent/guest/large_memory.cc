@@ -18,29 +18,33 @@ void* map(std::size_t bytes, int flags) {
   return at == MAP_FAILED ? nullptr : at;
 }
 
-void give_back_huge_pages() { write_small_file(kHugePages, "0"); }
+bool set_huge_pages(std::uint64_t pages) { return write_small_file(kHugePages, std::to_string(pages).c_str()); }
 
 }  // namespace
 
 std::optional<LargeMemory> LargeMemory::create(std::size_t bytes) {
-  if (bytes == 0) return LargeMemory({}, 0);
+  if (bytes == 0) return LargeMemory({}, 0, std::nullopt);
   const std::size_t pages = (bytes + kHugePage - 1) / kHugePage;
   const std::size_t mapped = pages * kHugePage;
+  auto others = read_number(kHugePages);
   void* at = nullptr;
-  if (write_small_file(kHugePages, std::to_string(pages).c_str())) {
+  if (others && set_huge_pages(*others + pages)) {
     at = map(mapped, MAP_HUGETLB);
     // It made fewer, or they are of another size.
-    if (at == nullptr) give_back_huge_pages();
+    if (at == nullptr) set_huge_pages(*others);
   }
-  if (at == nullptr) at = map(mapped, 0);
+  if (at == nullptr) {
+    others.reset();
+    at = map(mapped, 0);
+  }
   if (at == nullptr) return std::nullopt;
-  return LargeMemory(std::span(static_cast<std::byte*>(at), bytes), mapped);
+  return LargeMemory(std::span(static_cast<std::byte*>(at), bytes), mapped, others);
 }
 
 LargeMemory::~LargeMemory() {
   if (bytes_.empty()) return;
   munmap(bytes_.data(), mapped_);
-  give_back_huge_pages();
+  if (others_) set_huge_pages(*others_);
 }
 
 }  // namespace panicroom::agent

@@ -42,7 +42,7 @@ constexpr hypervisor::GuestPace kSlow{.slowdown = 20};
 
 TEST(KernelCmdline, SlowKernelCodeIsSparedWhatNoCrashNeeds) {
   for (const auto& line : {first_cmdline({}, "", From::kArmed, kSlow), capture_cmdline(true, {}, kSlow)}) {
-    EXPECT_THAT(line, HasSubstr(" rodata=off mitigations=off initcall_blacklist="));
+    EXPECT_THAT(line, HasSubstr(" tsc=reliable init_on_alloc=0 rodata=off mitigations=off initcall_blacklist="));
     EXPECT_THAT(line, HasSubstr(" nowatchdog"));
   }
   for (const auto& line : {first_cmdline({}, ""), capture_cmdline(true, {})}) {

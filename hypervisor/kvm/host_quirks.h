@@ -44,7 +44,7 @@ struct HostQuirks {
   [[nodiscard]] std::string describe() const;
 };
 
-// Runs the probes: some tens of milliseconds. kHost if a probe itself cannot be made.
+// Runs the probes: a few milliseconds. kHost if a probe itself cannot be made.
 Result<HostQuirks> probe_host(const KvmDevice& device);
 
 // What a guest's CPUID must not show on such a host: instructions that the kernel would use and the emulator refuses.

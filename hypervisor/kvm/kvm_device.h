@@ -51,7 +51,7 @@ class Mapping {
   std::span<std::byte> bytes_;
 };
 
-// Immutable once open; any thread may use it. Machines outlive it. Movable.
+// Immutable once open; any thread may use it. A machine that has been made needs it no more. Movable.
 class KvmDevice {
  public:
   // kUnsupported if the device is not there, may not be opened, or lacks what the engine needs; the message names what

@@ -4,7 +4,7 @@
 
 #include "harness/cli/commands.h"
 #include "harness/scenario/parser.h"
-#include "harness/scenario/tiers.h"
+#include "harness/scenario/selection.h"
 
 namespace panicroom::cli {
 

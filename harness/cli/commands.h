@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "harness/cli/server_choice.h"
+#include "harness/scenario/selection.h"
 
 namespace panicroom::cli {
 
@@ -23,7 +24,7 @@ enum ExitStatus : int {
 
 struct RunOptions {
   std::vector<std::filesystem::path> scenarios;
-  std::vector<std::string> tiers;    // Empty: the default tier, and files that are named themselves.
+  harness::Selectors wanted;
   std::vector<std::string> kernels;  // References and patterns. Empty: the host's own suite, cloud-amd64.
   std::optional<std::string> capture_kernel;
   std::string engine = "auto";

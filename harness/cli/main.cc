@@ -25,10 +25,16 @@ void add_run(CLI::App& app, RunOptions& options, int& status) {
   command->add_option("PATH", options.scenarios, "Scenario files, or folders of them")->required();
   command
       ->add_option(
-          "--tier", options.tiers,
+          "--tier", options.wanted.tiers,
           "Run the scenarios of this tier (default: those that name none; all: every tier); may be given several "
           "times")
       ->type_name("NAME")
+      ->allow_extra_args(false);
+  command
+      ->add_option(
+          "--name", options.wanted.names,
+          "Run the scenarios whose name matches, whatever their tier: 'seed-one.irq.*'; may be given several times")
+      ->type_name("PATTERN")
       ->allow_extra_args(false);
   command
       ->add_option("--kernel", options.kernels,

@@ -13,7 +13,7 @@
 #include "harness/report/report_files.h"
 #include "harness/report/tally.h"
 #include "harness/scenario/parser.h"
-#include "harness/scenario/tiers.h"
+#include "harness/scenario/selection.h"
 #include "harness/service/run_name.h"
 
 namespace panicroom::cli {
@@ -59,7 +59,8 @@ Result<v1::StartRunRequest> make_request(const RunOptions& options, const std::v
     file.set_named(scenario.file_named);
   }
   auto& wanted = *request.mutable_options();
-  for (const auto& tier : options.tiers) wanted.add_tiers(tier);
+  for (const auto& tier : options.wanted.tiers) wanted.add_tiers(tier);
+  for (const auto& name : options.wanted.names) wanted.add_names(name);
   for (const auto& kernel : options.kernels) wanted.add_kernels(kernel);
   if (options.capture_kernel) wanted.set_capture_kernel(*options.capture_kernel);
   wanted.set_engine(options.engine);
@@ -71,9 +72,9 @@ Result<v1::StartRunRequest> make_request(const RunOptions& options, const std::v
 Result<int> run_there(const RunOptions& options, std::vector<harness::Scenario> scenarios) {
   const auto request = TRY(make_request(options, scenarios));
   std::size_t width = 0;
-  harness::TierSelection selection;
-  // Tiers of the catalogue's are the server's to know.
-  if (request.catalogue().empty()) selection = TRY(harness::select_tiers(std::move(scenarios), options.tiers));
+  harness::Selection selection;
+  // What the catalogue has is the server's to know.
+  if (request.catalogue().empty()) selection = TRY(harness::select_scenarios(std::move(scenarios), options.wanted));
   for (const auto& scenario : selection.scenarios) width = std::max(width, scenario.name.size());
 
   auto client = TRY(connect(options.server));

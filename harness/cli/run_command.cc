@@ -18,7 +18,7 @@
 #include "harness/report/report_files.h"
 #include "harness/report/tally.h"
 #include "harness/scenario/parser.h"
-#include "harness/scenario/tiers.h"
+#include "harness/scenario/selection.h"
 #include "harness/session/engine.h"
 #include "harness/session/machine_folder.h"
 #include "harness/session/runner.h"
@@ -32,10 +32,10 @@ class RunCommand {
       : options_(options), shown_(harness::make_progress(std::cerr, harness::inspect_terminal(STDERR_FILENO))) {}
 
   // The exit status, or why there is none; the journal, if there is to be one, ends in the same.
-  Result<int> run(harness::TierSelection selection);
+  Result<int> run(harness::Selection selection);
 
  private:
-  Result<int> run_selected(harness::TierSelection selection);
+  Result<int> run_selected(harness::Selection selection);
   Result<std::vector<harness::KernelSource>> kernel_sources();
   Result<> write_report(const v1::Report& report) const;
   Result<> write_reports();
@@ -79,7 +79,7 @@ Result<> RunCommand::write_reports() {
   return harness::write_report_files(report_, {options_.json, options_.junit, options_.ktap});
 }
 
-Result<int> RunCommand::run_selected(harness::TierSelection selection) {
+Result<int> RunCommand::run_selected(harness::Selection selection) {
   harness::Cancellation cancellation;
   const SignalWatcher signals(cancellation,
                               options_.journal ? SignalWatcher::Again::kIgnore : SignalWatcher::Again::kLeave);
@@ -181,7 +181,7 @@ void RunCommand::tell_end(const Result<int>& status) {
   journal_->write(std::move(event));
 }
 
-Result<int> RunCommand::run(harness::TierSelection selection) {
+Result<int> RunCommand::run(harness::Selection selection) {
   if (options_.journal) {
     journal_ = TRY(harness::RunJournal::create(*options_.journal));
     journalled_ = harness::make_journalled_progress(*shown_, *journal_);
@@ -200,7 +200,7 @@ int run(const RunOptions& options) {
     fmt::print(stderr, "{}", harness::render(parsed.diagnostics));
     return kWrongInput;
   }
-  auto selection = harness::select_tiers(std::move(parsed.scenarios), options.tiers);
+  auto selection = harness::select_scenarios(std::move(parsed.scenarios), options.wanted);
   if (!selection) return fail(selection.error());
   const auto status = RunCommand(options).run(*std::move(selection));
   return status ? *status : fail(status.error());

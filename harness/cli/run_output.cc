@@ -10,7 +10,7 @@
 
 #include "harness/report/matrix.h"
 #include "harness/report/words.h"
-#include "harness/scenario/tiers.h"
+#include "harness/scenario/selection.h"
 
 namespace panicroom::cli {
 
@@ -44,7 +44,7 @@ void RunOutput::scenario(const harness::RunGroup& trials) {
 void RunOutput::totals(const v1::Report& report, const std::map<std::string, std::size_t>& left_out) {
   if (const auto table = harness::matrix(report, style_.colour); !table.empty()) print("\n" + table + "\n");
   print(harness::totals_line(harness::tally(report)));
-  if (!left_out.empty()) print(fmt::format("left out: {} (--tier runs them)\n", harness::to_text(left_out)));
+  if (!left_out.empty()) print(fmt::format("left out: {} (--tier and --name run them)\n", harness::to_text(left_out)));
 }
 
 }  // namespace panicroom::cli

@@ -89,6 +89,7 @@ Result<> show(const RemoteOptions& options) {
   if (run.has_end_time()) fmt::print("{:<10} {}\n", "ended", TimeUtil::ToString(run.end_time()));
   fmt::print("{:<10} {}\n", "scenarios", run.scenario_count());
   print_joined("tiers", run.options().tiers());
+  print_joined("names", run.options().names());
   print_joined("kernels", run.options().kernels());
   if (run.options().repeat() > 1) fmt::print("{:<10} {}\n", "repeats", run.options().repeat());
   fmt::print("{:<10} {}\n", "trials", counts_text(run));

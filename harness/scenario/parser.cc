@@ -17,7 +17,7 @@
 #include "harness/scenario/fields.h"
 #include "harness/scenario/machine_reader.h"
 #include "harness/scenario/matrix.h"
-#include "harness/scenario/tiers.h"
+#include "harness/scenario/selection.h"
 #include "harness/scenario/timeline_reader.h"
 #include "harness/scenario/yaml_document.h"
 

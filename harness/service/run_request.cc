@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "harness/report/untrusted_text.h"
 #include "harness/scenario/parser.h"
-#include "harness/scenario/tiers.h"
+#include "harness/scenario/selection.h"
 #include "harness/scenario/yaml_document.h"
 #include "harness/service/run_name.h"
 #include "kernels/packages/kernel_pattern.h"
@@ -64,6 +64,8 @@ class Stager {
         {.field = field, .description = harness::escape_untrusted(fmt::format(format, std::forward<Args>(args)...))});
   }
 
+  void check_texts(const std::string& field, const google::protobuf::RepeatedPtrField<std::string>& texts,
+                   std::string_view mistake);
   void check_options();
   void check_kernel(const std::string& field, const std::string& reference);
   Result<> write_files();
@@ -81,6 +83,14 @@ class Stager {
   std::string named_;                          // Paths of the files that were named themselves, a line each.
 };
 
+void Stager::check_texts(const std::string& field, const google::protobuf::RepeatedPtrField<std::string>& texts,
+                         std::string_view mistake) {
+  for (int i = 0; i < texts.size() && i < static_cast<int>(kMaxViolations); ++i) {
+    if (texts.Get(i).empty() || texts.Get(i).size() > kMaxText) wrong(fmt::format("{}[{}]", field, i), "{}", mistake);
+  }
+  if (texts.size() > static_cast<int>(kMaxViolations)) wrong(field, "more than {}", kMaxViolations);
+}
+
 void Stager::check_options() {
   const auto& options = request_.options();
   if (!is_engine_word(options.engine())) {
@@ -88,11 +98,8 @@ void Stager::check_options() {
   }
   if (options.repeat() > kMaxRepeat) wrong("options.repeat", "more than {}", kMaxRepeat);
   if (options.jobs() > kMaxJobs) wrong("options.jobs", "more than {}", kMaxJobs);
-  for (int i = 0; i < options.tiers_size() && i < static_cast<int>(kMaxViolations); ++i) {
-    const auto& tier = options.tiers(i);
-    if (tier.empty() || tier.size() > kMaxText) wrong(fmt::format("options.tiers[{}]", i), "is not the name of a tier");
-  }
-  if (options.tiers_size() > static_cast<int>(kMaxViolations)) wrong("options.tiers", "more than {}", kMaxViolations);
+  check_texts("options.tiers", options.tiers(), "is not the name of a tier");
+  check_texts("options.names", options.names(), "is not a pattern of scenarios' names");
   if (options.kernels_size() > static_cast<int>(policy_.max_kernels)) {
     wrong("options.kernels", "more than {}", policy_.max_kernels);
   } else {
@@ -241,9 +248,13 @@ void Stager::check_scenarios() {
     wrong(field == fields_.end() ? "scenario_files" : field->second, "{}", text);
   }
   if (!parsed.diagnostics.empty()) return;
-  const std::vector<std::string> tiers(request_.options().tiers().begin(), request_.options().tiers().end());
-  const auto selection = harness::select_tiers(std::move(parsed.scenarios), tiers);
-  if (!selection) return wrong("options.tiers", "{}", selection.error().message());
+  const auto& options = request_.options();
+  const harness::Selectors selectors{.tiers = {options.tiers().begin(), options.tiers().end()},
+                                     .names = {options.names().begin(), options.names().end()}};
+  const auto selection = harness::select_scenarios(std::move(parsed.scenarios), selectors);
+  if (!selection) {
+    return wrong(selectors.names.empty() ? "options.tiers" : "options.names", "{}", selection.error().message());
+  }
   for (const auto& scenario : selection->scenarios) check_machine(scenario);
 
   std::uint64_t kernels = 0;
@@ -341,6 +352,7 @@ std::vector<std::string> run_arguments(const v1::RunOptions& options, const fs::
   }
   // With '=', so that no value can be taken for an option.
   for (const auto& tier : options.tiers()) arguments.push_back("--tier=" + tier);
+  for (const auto& name : options.names()) arguments.push_back("--name=" + name);
   for (const auto& kernel : options.kernels()) arguments.push_back("--kernel=" + kernel);
   if (!options.capture_kernel().empty()) arguments.push_back("--capture-kernel=" + options.capture_kernel());
   if (!options.engine().empty()) arguments.push_back("--engine=" + options.engine());

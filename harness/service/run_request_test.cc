@@ -80,8 +80,10 @@ TEST_F(RunRequestTest, ALooseFileIsNotNamed) {
 TEST_F(RunRequestTest, AnOptionCannotBecomeAnother) {
   v1::RunOptions options;
   options.add_tiers("--out=/etc");
+  options.add_names("--out=/etc");
   options.add_kernels("--journal=x");
-  EXPECT_THAT(run_arguments(options, folder_), ElementsAre("--tier=--out=/etc", "--kernel=--journal=x"));
+  EXPECT_THAT(run_arguments(options, folder_),
+              ElementsAre("--tier=--out=/etc", "--name=--out=/etc", "--kernel=--journal=x"));
 }
 
 TEST_F(RunRequestTest, EveryMistakeIsToldWithLineAndColumn) {
@@ -163,20 +165,29 @@ TEST_F(RunRequestTest, OptionsAreChecked) {
   options.set_repeat(100'001);
   options.set_jobs(257);
   options.add_tiers("");
+  options.add_names(std::string(301, '*'));
   options.add_kernels(std::string(301, 'x'));
   options.add_kernels("/boot/vmlinuz-*");
   options.set_capture_kernel("debian:*/amd64");
-  EXPECT_THAT(
-      violations(),
-      ElementsAre(violation("options.engine", "xen"), violation("options.repeat", ""), violation("options.jobs", ""),
-                  violation("options.tiers[0]", ""), violation("options.kernels[0]", ""),
-                  violation("options.kernels[1]", "only patterns"), violation("options.capture_kernel", "a pattern")));
+  EXPECT_THAT(violations(), ElementsAre(violation("options.engine", "xen"), violation("options.repeat", ""),
+                                        violation("options.jobs", ""), violation("options.tiers[0]", ""),
+                                        violation("options.names[0]", ""), violation("options.kernels[0]", ""),
+                                        violation("options.kernels[1]", "only patterns"),
+                                        violation("options.capture_kernel", "a pattern")));
 }
 
 TEST_F(RunRequestTest, ATierThatIsNotThereIsTold) {
   add("a.yaml", scenario("a"));
   request_.mutable_options()->add_tiers("slow");
   EXPECT_THAT(violations(), ElementsAre(violation("options.tiers", "slow")));
+}
+
+TEST_F(RunRequestTest, NamesChooseAndOneThatNothingMatchesIsTold) {
+  add("a.yaml", scenario("a"));
+  request_.mutable_options()->add_names("[ab]");
+  EXPECT_THAT(violations(), IsEmpty());
+  request_.mutable_options()->add_names("b*");
+  EXPECT_THAT(violations(), ElementsAre(violation("options.names", "b*")));
 }
 
 TEST_F(RunRequestTest, KernelsByPathOnlyWhereTheyAreAllowed) {

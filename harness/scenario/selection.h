@@ -1,4 +1,4 @@
-// Which of the scenarios that were found are run: those of a tier only when they are asked for.
+// Which of the scenarios that were found are run: those that have a tier only when they are asked for.
 #pragma once
 
 #include <map>
@@ -16,7 +16,13 @@ namespace panicroom::harness {
 inline constexpr std::string_view kDefaultTier = "default";
 inline constexpr std::string_view kAllTiers = "all";
 
-struct TierSelection {
+// What is asked for.
+struct Selectors {
+  std::vector<std::string> tiers;
+  std::vector<std::string> names;  // Patterns as fnmatch(3) has them: "seed-one.irq.*".
+};
+
+struct Selection {
   std::vector<Scenario> scenarios;              // In their order.
   std::map<std::string, std::size_t> left_out;  // How many of which tier.
 };
@@ -26,8 +32,9 @@ std::map<std::string, std::size_t> count_tiers(std::span<const Scenario> scenari
 // "60 of tier seed, 2 of tier slow"
 std::string to_text(const std::map<std::string, std::size_t>& tiers);
 
-// Without `tiers`: the default tier. Scenarios whose file was named itself are always selected. kInvalidInput if no
-// scenario is of a tier that is asked for, or if none is left.
-Result<TierSelection> select_tiers(std::vector<Scenario> scenarios, std::span<const std::string> tiers);
+// Those that one of the names matches, and that are of one of the tiers. Without names every one matches; without
+// tiers, what is named runs whatever its tier, and else the default tier. Scenarios whose file was named itself are of
+// every tier. kInvalidInput if no scenario is of a tier that is asked for or none matches a name, or if none is left.
+Result<Selection> select_scenarios(std::vector<Scenario> scenarios, const Selectors& selectors);
 
 }  // namespace panicroom::harness

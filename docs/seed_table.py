@@ -4,8 +4,8 @@
     docs/seed_table.py REPORT.json...            prints the tables
     docs/seed_table.py --update FILE REPORT...   puts them between the two marks in FILE
 
-Several reports are taken together. A cell holds the outcomes of all trials of all kernels if they agree, and else those of
-each kernel; then how long it took from the first panic() to the jump. Only trials with a verdict of pass or fail count: a
+Several reports are taken together. Each engine has tables of its own. A cell holds the outcomes of all trials of all kernels
+if they agree, and else those of each kernel; then how long it took from the first panic() to the jump. Only trials with a verdict of pass or fail count: a
 fault of the host or a skip says nothing about the kernel. Exits 1 if there is no trial to show.
 """
 
@@ -93,6 +93,7 @@ def table(cells, stops, targets):
 
 def tables(reports):
     """The Markdown lines; empty if there is nothing to show."""
+    # Of an engine and who panics: of a stop IPI and a state of CPU 1: of a kernel: its trials.
     cells = collections.defaultdict(lambda: collections.defaultdict(lambda: collections.defaultdict(list)))
     stops, targets, trials = {}, {}, collections.Counter()
     left_out = 0
@@ -106,9 +107,9 @@ def tables(reports):
                 continue
             stops.setdefault(name["stop"])
             targets.setdefault(name["target"])
-            kernel = run["kernelRelease"]
-            trials[kernel, run.get("engine", "")] += 1
-            cells[name["who"]][name["stop"], name["target"]][kernel].append(run)
+            kernel, engine = run["kernelRelease"], run.get("engine", "")
+            trials[kernel, engine] += 1
+            cells[engine, name["who"]][name["stop"], name["target"]][kernel].append(run)
     lines = []
     if not trials:
         return lines
@@ -117,9 +118,19 @@ def tables(reports):
         lines.append(f"| {kernel} | {engine} | {count} |")
     if left_out:
         lines += ["", f"Left out: {left_out} trials that a fault of the host ended or that were skipped."]
-    for who in sorted(cells, key=list(WHO).index):
-        here = [target for target in targets if any(target == known for _, known in cells[who])]
-        lines += ["", f"### {WHO[who]}", ""] + table(cells[who], list(stops), here)
+    engines = collections.Counter()
+    for (_, engine), count in trials.items():
+        engines[engine] += count
+    several = len(engines) > 1
+    for engine, _ in engines.most_common():
+        tried = {stop for (of_engine, _), of_all in cells.items() if of_engine == engine for stop, _ in of_all}
+        for who, heading in WHO.items():
+            here = cells.get((engine, who))
+            if not here:
+                continue
+            of_cpu1 = {target for _, target in here}
+            lines += ["", f"### {heading}" + (f": {engine}" if several else ""), ""]
+            lines += table(here, [stop for stop in stops if stop in tried], [target for target in targets if target in of_cpu1])
     return lines
 
 

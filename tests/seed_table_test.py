@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "docs"))
 import seed_table  # noqa: E402
 
 
-def run(scenario, kernel="6.1.0-56-cloud-amd64", outcome="DUMPED", verdict="PASS", missing=(), jump=1.25):
+def run(scenario, kernel="6.1.0-56-cloud-amd64", outcome="DUMPED", verdict="PASS", missing=(), jump=1.25, engine="qemu (tcg)"):
     stages = [
         {"name": "panic-entered", "cpu": 0, "at": "0.250s"},
         {"name": "panic-entered", "cpu": 2, "at": "0.900s"},
@@ -22,7 +22,7 @@ def run(scenario, kernel="6.1.0-56-cloud-amd64", outcome="DUMPED", verdict="PASS
     return {
         "scenario": scenario,
         "kernelRelease": kernel,
-        "engine": "qemu (tcg)",
+        "engine": engine,
         "outcome": f"OUTCOME_{outcome}",
         "verdict": f"VERDICT_{verdict}",
         "stages": stages,
@@ -66,6 +66,15 @@ class SeedTableTest(unittest.TestCase):
         self.assertIn("### All CPUs panic at once", shown)
         self.assertIn("| `idle` | – | dumped<br>1.00 s |", shown)
         self.assertEqual(shown.count("`held`"), 1)
+
+    def test_each_engine_has_tables_with_what_was_tried_on_it(self):
+        shown = text(
+            run("seed-one.nmi.idle"), run("seed-one.drop.user"), run("seed-one.drop.idle", engine="kvm (emulating)", jump=99.25)
+        )
+        tcg, kvm = shown.split("### One CPU panics: kvm (emulating)")
+        self.assertIn("### One CPU panics: qemu (tcg)", tcg)
+        self.assertIn("| `idle` | dumped<br>1.00 s | – |", tcg)
+        self.assertEqual(kvm.strip().splitlines(), ["| CPU 1 \\ stop IPI | `drop` |", "|---|---|", "| `idle` | dumped<br>99.00 s |"])
 
     def test_update_replaces_what_is_between_the_marks(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -60,6 +60,7 @@ struct KvmOptions {
 Result<> usable();
 // What probe_host() finds here; found once for each process.
 Result<HostQuirks> quirks_of_host();
+Result<HostQuirks> quirks_of_host(const KvmDevice& device);
 
 class KvmMachine final : public hypervisor::Machine {
  public:

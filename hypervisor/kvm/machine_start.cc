@@ -48,11 +48,13 @@ Result<> usable() {
   return {};
 }
 
-Result<HostQuirks> quirks_of_host() {
+Result<HostQuirks> quirks_of_host() { return quirks_of_host(TRY(KvmDevice::open())); }
+
+Result<HostQuirks> quirks_of_host(const KvmDevice& device) {
   static std::mutex mutex;
   static std::optional<HostQuirks> found;
   const std::lock_guard lock(mutex);
-  if (!found) found = TRY_CONTEXT("finding out what this host's KVM does", probe_host(TRY(KvmDevice::open())));
+  if (!found) found = TRY_CONTEXT("finding out what this host's KVM does", probe_host(device));
   return *found;
 }
 
@@ -82,7 +84,7 @@ Result<> KvmMachine::start(const hypervisor::MachineConfig& config, const KvmOpt
   cancel_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_ || !cancel_) return errno_error(errno, "making an eventfd");
   const auto device = TRY(KvmDevice::open());
-  quirks_ = TRY(quirks_of_host());
+  quirks_ = TRY(quirks_of_host(device));
   vm_.emplace(TRY(Vm::create(device)));
   memory_.emplace(TRY(GuestMemory::create(config.memory_bytes)));
   for (const auto& slot : memory_->slots()) TRY(vm_->add_memory(slot.begin, std::span(slot.host, slot.size)));

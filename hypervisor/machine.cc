@@ -21,6 +21,13 @@ std::string_view name(Capability capability) {
 
 std::string to_text(const MachineCheck& error) { return fmt::format("{:#x} in bank {}", error.status, error.bank); }
 
+std::uint64_t global_status(const MachineCheck& error) {
+  constexpr std::uint64_t kContextCorrupt = 1ull << 57;
+  constexpr std::uint64_t kRestartable = 1U << 0;
+  constexpr std::uint64_t kInProgress = 1U << 2;
+  return kInProgress | ((error.status & kContextCorrupt) == 0 ? kRestartable : 0);
+}
+
 bool stops(const Event& event) {
   return std::holds_alternative<BreakpointHit>(event) || std::holds_alternative<IpiSent>(event) ||
          std::holds_alternative<GuestReset>(event) || std::holds_alternative<GuestShutdown>(event) ||

@@ -65,6 +65,9 @@ struct MachineCheck {
 };
 // "0xb200000000000005 in bank 1".
 std::string to_text(const MachineCheck& error);
+// What the handler finds in IA32_MCG_STATUS (SDM Vol. 3B, 15.3.1.2): a machine check is being handled, and where the
+// CPU's context is not corrupt, it can go on where it was interrupted.
+std::uint64_t global_status(const MachineCheck& error);
 
 // Bytes that the guest wrote since the last event of the same stream.
 enum class Stream { kConsole, kAgent };

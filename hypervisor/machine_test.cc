@@ -30,6 +30,11 @@ TEST(Machine, EveryCapabilityAndDeliveryModeHasAName) {
   EXPECT_EQ(name(DeliveryMode::kStartup), "startup");
 }
 
+TEST(MachineCheck, TheHandlerLearnsWhetherItMayGoOn) {
+  EXPECT_EQ(global_status(MachineCheck{}), 4U) << "the context is corrupt";
+  EXPECT_EQ(global_status({.bank = 1, .status = 0xb000'0000'0000'0005}), 5U);
+}
+
 TEST(Machine, AMachineCheckInWords) {
   EXPECT_EQ(to_text(MachineCheck{}), "0xb200000000000005 in bank 1");
   EXPECT_EQ(to_text(MachineCheck{.bank = 9, .status = 1}), "0x1 in bank 9");

@@ -150,6 +150,20 @@ TEST_P(MachineChecks, AMachineCheckReachesItsVcpuWithItsStatus) {
   EXPECT_EQ(guest->number("machine_checks", k0), 0U);
 }
 
+TEST_P(MachineChecks, AMachineCheckWakesAHaltedVcpu) {
+  auto guest = at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  NEEDS_CAPABILITY(machine, Capability::kMce);
+  guest->command(k1, Command::kMachineChecksOn);
+  ASSERT_TRUE(guest->run_to("work", k1));
+  guest->command(k1, Command::kHalt);
+  guest->run_until([&] { return *machine.halted(k1); });
+  ASSERT_OK(machine.inject_mce(k1, {}));
+  ASSERT_TRUE(guest->run_to("after_halt", k1));
+  EXPECT_EQ(guest->number("machine_checks", k1), 1U);
+}
+
 TEST_P(MachineChecks, ACorrectedErrorInterruptsNobody) {
   auto guest = at_work(2);
   ASSERT_NE(guest, nullptr);
@@ -161,6 +175,26 @@ TEST_P(MachineChecks, ACorrectedErrorInterruptsNobody) {
   const auto count = guest->number("counters", k1);
   guest->run_until([&] { return guest->number("counters", k1) > count + 1000; });
   EXPECT_EQ(guest->number("machine_checks", k1), 0U);
+}
+
+TEST_P(MachineChecks, ARestoreTakesThemBack) {
+  auto guest = at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  NEEDS_CAPABILITY(machine, Capability::kMce);
+  NEEDS_CAPABILITY(machine, Capability::kSnapshot);
+  guest->command(k1, Command::kMachineChecksOn);
+  ASSERT_TRUE(guest->run_to("work", k1));
+  ASSERT_OK(machine.snapshot("before"));
+  ASSERT_OK(machine.inject_mce(k1, {}));
+  ASSERT_OK(machine.restore("before"));
+  const auto count = guest->number("counters", k1);
+  guest->run_until([&] { return guest->number("counters", k1) > count + 1000; });
+  EXPECT_EQ(guest->number("machine_checks", k1), 0U);
+  // Else it would be one that follows another: bit 62 of the status would say so.
+  ASSERT_OK(machine.inject_mce(k1, {}));
+  guest->run_until([&] { return guest->number("machine_checks", k1) > 0; });
+  EXPECT_EQ(guest->number("machine_check_status", k1), MachineCheck{}.status);
 }
 
 TEST_P(MachineChecks, ABankThatTheVcpuLacksIsRefused) {

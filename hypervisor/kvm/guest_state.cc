@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "hypervisor/kvm/kvm_machine.h"
+#include "hypervisor/kvm/mce_registers.h"
 
 namespace panicroom::kvm {
 namespace {
@@ -228,8 +229,16 @@ Result<> KvmMachine::inject_nmi(VcpuId vcpu) {
   return {};
 }
 
-Result<> KvmMachine::inject_mce(VcpuId /*vcpu*/, const hypervisor::MachineCheck& /*error*/) {
-  return unsupported("the engine kvm cannot inject machine checks");
+Result<> KvmMachine::inject_mce(VcpuId vcpu, const hypervisor::MachineCheck& error) {
+  const Lock lock(mutex_);
+  TRY(check_stopped("injecting a machine check"));
+  TRY(check_vcpu(vcpu));
+  auto& target = runner(vcpu);
+  if (!target.vcpu.machine_checks()) return unsupported("this host's KVM has no machine checks");
+  TRY(target.vcpu.inject_mce(error));
+  // HLT ends with the exception or the shutdown that KVM has pending now.
+  if ((error.status & mce::kUncorrected) != 0) target.run.halted = false;
+  return {};
 }
 
 // ICR writes are seen for themselves, so where the kernel makes them does not matter.

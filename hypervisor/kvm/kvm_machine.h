@@ -72,7 +72,7 @@ class KvmMachine final : public hypervisor::Machine {
 
   [[nodiscard]] std::string engine() const override;
   [[nodiscard]] bool can(hypervisor::Capability capability) const override {
-    return capability != hypervisor::Capability::kMce;
+    return capability != hypervisor::Capability::kMce || runners_.front()->vcpu.machine_checks();
   }
   [[nodiscard]] std::uint32_t vcpus() const override { return static_cast<std::uint32_t>(runners_.size()); }
   [[nodiscard]] std::chrono::nanoseconds starved() const override;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "hypervisor/kvm/kvm_tables.h"
+#include "hypervisor/kvm/mce_registers.h"
 
 namespace panicroom::kvm {
 namespace {
@@ -85,6 +86,7 @@ Result<Vcpu> Vcpu::create(const KvmDevice& device, int vm, std::uint32_t id) {
   if (!vcpu.fd_) return errno_error(errno, fmt::format("KVM_CREATE_VCPU {}", id));
   vcpu.run_ = TRY(Mapping::of(vcpu.fd_.get(), device.run_size(), "mapping a vCPU's run area"));
   vcpu.xsave_size_ = xsave_size(device, vm);
+  TRY(vcpu.set_up_machine_checks(device));
   TRY(vcpu.find_msrs(device));
   return vcpu;
 }
@@ -93,6 +95,10 @@ Result<Vcpu> Vcpu::create(const KvmDevice& device, int vm, std::uint32_t id) {
 Result<> Vcpu::find_msrs(const KvmDevice& device) {
   auto wanted = device.msr_indices();
   std::erase_if(wanted, [](std::uint32_t index) { return index == kTsc || index == kTscDeadline; });
+  // The banks' are not in KVM's list.
+  for (std::uint32_t i = 0; machine_checks_ && i < kMceBanks * mce::kMsrsOfABank; ++i) {
+    wanted.push_back(mce::kMsrFirstBank + i);
+  }
   while (msr_indices_.size() < wanted.size()) {
     std::vector<kvm_msr_entry> entries;
     for (std::size_t i = msr_indices_.size(); i < wanted.size(); ++i) entries.push_back({wanted[i], 0, 0});

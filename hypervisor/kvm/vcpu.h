@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/result.h"
 #include "hypervisor/kvm/kvm_device.h"
+#include "hypervisor/machine.h"
 #include "hypervisor/registers.h"
 
 namespace panicroom::kvm {
@@ -53,6 +54,9 @@ class Vcpu {
   // to date; executes no further instruction. kExited if that led to another exit, which is to be dealt with.
   Result<Entry> complete();
   [[nodiscard]] kvm_run& run() const { return *run_.as<kvm_run>(); }
+  // Whether KVM lets us report machine checks: the vCPU then has kMceBanks banks, all turned on at first.
+  [[nodiscard]] bool machine_checks() const { return machine_checks_; }
+  static constexpr std::uint32_t kMceBanks = 10;
 
   Result<> set_cpuid(std::span<const kvm_cpuid_entry2> entries);
   [[nodiscard]] Result<kvm_regs> regs() const;
@@ -70,6 +74,8 @@ class Vcpu {
 
   Result<> inject_interrupt(std::uint8_t vector);  // KVM_INTERRUPT: run() must say that it can be taken.
   Result<> inject_nmi();
+  // Machine::inject_mce(). Only where machine_checks().
+  Result<> inject_mce(const hypervisor::MachineCheck& error);
   Result<> set_debug(const DebugControl& control);
   // Gives the guest the #BP or #DB that has ended KVM_RUN, because it is the guest's own. set_debug() must follow.
   Result<> give_back_debug_exception(bool breakpoint);
@@ -87,6 +93,7 @@ class Vcpu {
 
  private:
   Vcpu() = default;
+  Result<> set_up_machine_checks(const KvmDevice& device);
   Result<> find_msrs(const KvmDevice& device);
   template <typename T>
   [[nodiscard]] Result<T> get(unsigned long request, std::string_view name) const;
@@ -95,6 +102,7 @@ class Vcpu {
 
   UniqueFd fd_;
   Mapping run_;
+  bool machine_checks_ = false;
   std::size_t xsave_size_ = 4096;
   std::vector<std::uint32_t> msr_indices_;  // Those that KVM gives.
 };

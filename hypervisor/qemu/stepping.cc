@@ -163,14 +163,9 @@ Result<> QemuMachine::inject_nmi(VcpuId vcpu) {
 Result<> QemuMachine::inject_mce(VcpuId vcpu, const hypervisor::MachineCheck& error) {
   TRY(check_stopped("injecting a machine check"));
   TRY(check_vcpu(vcpu));
-  // Intel SDM Vol. 3B, 15.3.1.2: a machine check is being handled, and where the context is not corrupt, the CPU can
-  // go on where it was interrupted.
-  constexpr std::uint64_t kContextCorrupt = 1ull << 57;
-  constexpr std::uint64_t kRestartable = 1U << 0;
-  constexpr std::uint64_t kInProgress = 1U << 2;
-  const std::uint64_t global = kInProgress | ((error.status & kContextCorrupt) == 0 ? kRestartable : 0);
   const auto said = domain_->hmp(
-      fmt::format("mce {} {} {:#x} {:#x} 0 0", index(vcpu), error.bank, error.status, global), index(vcpu));
+      fmt::format("mce {} {} {:#x} {:#x} 0 0", index(vcpu), error.bank, error.status, global_status(error)),
+      index(vcpu));
   if (!said) return lose(said.error());
   if (said->empty() || said->find("raising triple fault") != std::string::npos) return {};
   return invalid_input("QEMU injects no machine check: {}", *said);

@@ -58,5 +58,39 @@ TEST(TrialEventsTest, TheReportIsFoldedFromTheStreamAndNothingElse) {
     EXPECT_TRUE(kinds.contains(kind)) << kind;
 }
 
+TEST(TrialEventsTest, AStepThatWaitsForATimeHappensThenAndTheReportSaysHowLong) {
+  if (!test_kernel()) GTEST_SKIP() << no_kernel();
+  const Scratch scratch;
+  const auto scenario = scratch.file("waits.yaml", R"(
+name: waits
+kernel: {cmdline: unknown_nmi_panic}
+workload: {cpu0: syscalls, cpu1: syscalls}
+timeline:
+  - {cpu: 1, after: 30ms, do: note}
+  - {cpu: 0, after: [10ms, 90ms], do: nmi}
+expect:
+  outcome: dumped
+  dump: {panic_cpu: 0, cpus_with_registers: 2}
+)");
+  const auto result = run_scenarios(scratch, {scenario.native(), "--repeat", "3"});
+  ASSERT_EQ(result.status, 0) << result.out << result.err;
+  ASSERT_EQ(result.report.runs_size(), 3);
+  const auto seconds = [](const google::protobuf::Duration& duration) {
+    return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+  };
+  std::set<double> drawn;
+  for (const auto& run : result.report.runs()) {
+    ASSERT_EQ(run.steps_size(), 2);
+    EXPECT_DOUBLE_EQ(seconds(run.steps(0).wait()), 0.03);
+    EXPECT_GE(seconds(run.steps(0).at()), 0.03);
+    const auto wait = seconds(run.steps(1).wait());
+    EXPECT_GE(wait, 0.01);
+    EXPECT_LE(wait, 0.09);
+    EXPECT_GE(seconds(run.steps(1).at()) - seconds(run.steps(0).at()), wait);
+    drawn.insert(wait);
+  }
+  EXPECT_EQ(drawn.size(), 3u) << "each trial draws anew";
+}
+
 }  // namespace
 }  // namespace panicroom::tests

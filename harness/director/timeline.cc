@@ -1,11 +1,14 @@
 #include "harness/director/timeline.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
 
 #include "harness/observer/stage_observer.h"
 
 namespace panicroom::harness {
 
+using google::protobuf::util::TimeUtil;
 using hypervisor::BreakpointHit;
 using hypervisor::Clock;
 using hypervisor::Ipi;
@@ -24,6 +27,7 @@ Result<> Timeline::begin() { return arm_next(); }
 
 Result<> Timeline::disarm() {
   disarmed_ = true;
+  due_.reset();
   TRY(remove_breakpoints(machine_, armed_));
   return actions_.disarm();
 }
@@ -42,10 +46,16 @@ Result<> Timeline::arm_next() {
     for (const LinkAddress at : plan_.steps[next_].at) {
       armed_.insert(TRY(machine_.add_breakpoint(kernel_.running(at), {step.cpu})));
     }
-    if (!std::holds_alternative<Here>(step.at)) {
+    if (!std::holds_alternative<Here>(step.at) || step.after) {
       auto event = event_on(step.cpu);
       event.mutable_step_armed()->set_number(step.number);
       event.mutable_step_armed()->set_alone(step.alone);
+      if (step.after) {
+        const Nanoseconds wait(
+            std::uniform_int_distribution(step.after->least.count(), step.after->most.count())(random_));
+        due_ = Clock::now() + wait;
+        *event.mutable_step_armed()->mutable_wait() = TimeUtil::NanosecondsToDuration(wait.count());
+      }
       journal_.add(std::move(event));
       return {};
     }
@@ -77,9 +87,18 @@ Result<> Timeline::on_ipi(const Ipi& ipi) {
   return arm_next();
 }
 
-std::optional<Clock::time_point> Timeline::next_deadline() const { return actions_.next_deadline(); }
+std::optional<Clock::time_point> Timeline::next_deadline() const {
+  const auto window = actions_.next_deadline();
+  return window && due_ ? std::min(*window, *due_) : window ? window : due_;
+}
 
-Result<> Timeline::on_time(Clock::time_point now) { return actions_.on_time(now); }
+Result<> Timeline::on_time(Clock::time_point now) {
+  TRY(actions_.on_time(now));
+  if (!due_ || *due_ > now) return {};
+  due_.reset();
+  TRY(happen());
+  return arm_next();
+}
 
 bool Timeline::complete() const { return all_steps_happened() && actions_.settled(); }
 

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <random>
 #include <set>
 #include <span>
 #include <vector>
@@ -31,7 +32,7 @@ class Timeline final : public Driver {
   Result<> disarm() override;
   Result<bool> on_breakpoint(const hypervisor::BreakpointHit& hit, const hypervisor::Registers& registers) override;
   Result<> on_ipi(const hypervisor::Ipi& ipi) override;
-  // The end of a window in which a CPU spins.
+  // The end of a window in which a CPU spins, or of the wait for a step.
   [[nodiscard]] std::optional<hypervisor::Clock::time_point> next_deadline() const override;
   Result<> on_time(hypervisor::Clock::time_point now) override;
 
@@ -58,8 +59,10 @@ class Timeline final : public Driver {
   std::uint32_t passes_ = 0;
   bool disarmed_ = false;
   std::set<hypervisor::BreakpointId> armed_;
+  std::optional<hypervisor::Clock::time_point> due_;  // When the armed step happens, if it waits for a time.
   std::optional<std::vector<bool>> held_before_alone_;
   Actions actions_;
+  std::mt19937_64 random_{std::random_device()()};
 };
 
 }  // namespace panicroom::harness

@@ -46,11 +46,22 @@ void add_stage(const Event& event, v1::Run& run) {
   *stage.mutable_at() = event.at();
 }
 
+v1::Step* find_step(v1::Run& run, std::uint32_t number) {
+  const auto step =
+      std::ranges::find_if(*run.mutable_steps(), [&](const v1::Step& entry) { return entry.number() == number; });
+  return step == run.mutable_steps()->end() ? nullptr : &*step;
+}
+
+void add_wait(const Event& event, v1::Run& run) {
+  const auto& armed = event.step_armed();
+  auto* step = find_step(run, armed.number());
+  if (step != nullptr && armed.has_wait()) *step->mutable_wait() = armed.wait();
+}
+
 void add_step(const Event& event, v1::Run& run) {
   const auto& happened = event.step_happened();
-  const auto step = std::find_if(run.mutable_steps()->begin(), run.mutable_steps()->end(),
-                                 [&](const v1::Step& entry) { return entry.number() == happened.number(); });
-  if (step == run.mutable_steps()->end()) return;
+  auto* step = find_step(run, happened.number());
+  if (step == nullptr) return;
   step->set_happened(true);
   step->set_rip(happened.rip());
   step->set_place(happened.place());
@@ -104,6 +115,9 @@ void apply(const Event& event, v1::Run& run) {
     case Event::kInjected:
     case Event::kStopped:
       add_stage(event, run);
+      break;
+    case Event::kStepArmed:
+      add_wait(event, run);
       break;
     case Event::kStepHappened:
       add_step(event, run);

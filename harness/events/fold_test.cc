@@ -51,6 +51,20 @@ TEST_F(FoldTest, AStepThatHappensIsFoundByItsNumber) {
   EXPECT_EQ(run_.steps_size(), 2);
 }
 
+TEST_F(FoldTest, TheReportSaysHowLongAStepHasWaited) {
+  auto event = at(20);
+  event.mutable_step_armed()->set_number(2);
+  apply(event, run_);
+  EXPECT_FALSE(run_.steps(1).has_wait());
+  event.mutable_step_armed()->mutable_wait()->set_nanos(7);
+  apply(event, run_);
+  EXPECT_EQ(run_.steps(1).wait().nanos(), 7);
+  EXPECT_FALSE(run_.steps(1).happened());
+  event.mutable_step_armed()->set_number(9);
+  apply(event, run_);
+  EXPECT_EQ(run_.steps_size(), 2);
+}
+
 TEST_F(FoldTest, WhoStoppedACpuIsTheStagesNote) {
   auto event = at(30);
   event.set_cpu(0);

@@ -28,6 +28,7 @@ void check_order_of(const Scenario& scenario) {
     require(step.hit >= 1 && !step.text.empty());
     const bool here = std::holds_alternative<Here>(step.at);
     require(!step.alone || !here);
+    require(!step.after || (here && step.after->least.count() > 0 && step.after->least <= step.after->most));
     auto is_held = held[index(step.cpu)];
     require(here || !is_held);
     if (std::holds_alternative<DoHold>(step.action)) {

@@ -131,6 +131,25 @@ expect:
   EXPECT_EQ(s.expect.front().expectation.panic_message.log, std::nullopt);
 }
 
+TEST(Parser, AStepCanWaitForATime) {
+  const Scenario s = only(parse(R"(
+name: waits
+timeline:
+  - {cpu: 1, after: 20ms, do: hold}
+  - {cpu: 0, after: [1ms, 50ms], do: nmi}
+  - {cpu: 1, after: 100us, do: release}
+expect: {outcome: dumped}
+)",
+                                "x.yaml"));
+  using std::chrono::microseconds;
+  EXPECT_EQ(s.timeline[0].after, (Wait{milliseconds(20), milliseconds(20)}));
+  EXPECT_EQ(s.timeline[0].text, "cpu 1: hold after 20ms");
+  EXPECT_TRUE(std::holds_alternative<Here>(s.timeline[0].at));
+  EXPECT_EQ(s.timeline[1].after, (Wait{milliseconds(1), milliseconds(50)}));
+  EXPECT_EQ(s.timeline[1].text, "cpu 0: nmi after 1ms to 50ms");
+  EXPECT_EQ(s.timeline[2].after, (Wait{microseconds(100), microseconds(100)}));
+}
+
 TEST(Parser, EveryKeyThereIs) {
   const Scenario s = only(parse(R"(
 name: all.of-it

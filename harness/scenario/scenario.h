@@ -101,10 +101,19 @@ struct DoStart {  // A workload that waits on this CPU begins.
 using Action =
     std::variant<DoPanic, DoOops, DoNmi, DoMce, DoSpin, DoHold, DoRelease, DoSet, DoSkip, DoNote, DoStep, DoStart>;
 
+// A time that each trial draws anew, evenly between the two.
+struct Wait {
+  Nanoseconds least{};
+  Nanoseconds most{};
+
+  friend bool operator==(const Wait&, const Wait&) = default;
+};
+
 struct Step {
   std::uint32_t number = 0;  // From 1, as people count.
   VcpuId cpu{};
   At at;
+  std::optional<Wait> after = {};  // Only where `at` is Here: so long after the step before, by the host's clock.
   Action action;
   std::uint32_t hit = 1;  // Happens at the n-th pass.
   bool alone = false;     // Until it has happened, only its CPU runs.

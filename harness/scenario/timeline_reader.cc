@@ -23,10 +23,10 @@ constexpr std::uint64_t kMceValid = 1ull << 63;
 constexpr std::string_view kDefaultPanicMessage = "panicroom";
 
 // Keys of every step, and behind them those that only some actions take.
-constexpr std::array<std::string_view, 16> kStepKeys = {"cpu",    "at",       "do",    "hit",       "alone", "message",
-                                                        "for",    "until",    "count", "registers", "add",   "flags",
-                                                        "memory", "workload", "bank",  "status"};
-constexpr std::array<std::string_view, 3> kAnyStepKeys = {"cpu", "at", "do"};
+constexpr std::array<std::string_view, 17> kStepKeys = {"cpu",     "at",     "after",    "do",    "hit",       "alone",
+                                                        "message", "for",    "until",    "count", "registers", "add",
+                                                        "flags",   "memory", "workload", "bank",  "status"};
+constexpr std::array<std::string_view, 4> kAnyStepKeys = {"cpu", "at", "after", "do"};
 
 using ReadAction = std::optional<Action> (*)(const Fields&, Diagnostics&);
 
@@ -173,6 +173,26 @@ void read_action(const YamlNode& node, const Fields& fields, ReadStep& step, Dia
   step.action = action.read(fields, diagnostics);
 }
 
+// One duration, or the two between which it is drawn.
+std::optional<Wait> read_wait(const YamlNode& node, Diagnostics& diagnostics) {
+  if (node.kind != YamlNode::Kind::kSequence) {
+    const auto duration = read_duration(node, "after", diagnostics);
+    return duration ? std::optional(Wait{*duration, *duration}) : std::nullopt;
+  }
+  if (node.items.size() != 2) {
+    diagnostics.add(node.at, "'after' is a duration such as 20ms, or the two between which it is drawn: [1ms, 50ms]");
+    return std::nullopt;
+  }
+  const auto least = read_duration(node.items[0], "after", diagnostics);
+  const auto most = read_duration(node.items[1], "after", diagnostics);
+  if (!least || !most) return std::nullopt;
+  if (*least > *most) {
+    diagnostics.add(node.at, "'after': {} is more than {}", to_text(*least), to_text(*most));
+    return std::nullopt;
+  }
+  return Wait{*least, *most};
+}
+
 void read_when(const Fields& fields, ReadStep& step, Diagnostics& diagnostics) {
   step.at_at = step.step_at;
   step.at = Here{};
@@ -183,6 +203,10 @@ void read_when(const Fields& fields, ReadStep& step, Diagnostics& diagnostics) {
     if (step.action_word == "release") {
       diagnostics.add(fields.key_at("at"), "'release' takes no 'at': a held CPU stays where it is until this step");
     }
+  }
+  if (const YamlNode* after = fields.find("after")) {
+    step.after = read_wait(*after, diagnostics);
+    if (at != nullptr) diagnostics.add(fields.key_at("after"), "a step takes 'at' or 'after', not both");
   }
   if (const YamlNode* hit = fields.find("hit")) {
     const auto value = read_whole_number(*hit, "hit", 1, kMaxHit, diagnostics);
@@ -253,12 +277,17 @@ Step to_step(const ReadStep& read) {
   Step step{.number = read.number,
             .cpu = *read.cpu,
             .at = *read.at,
+            .after = read.after,
             .action = *read.action,
             .hit = read.hit,
             .alone = read.alone,
             .line = read.step_at.line,
             .text = fmt::format("cpu {}: {}{}", index(*read.cpu), read.action_word, detail(*read.action))};
   if (const std::string place = to_text(step.at); !place.empty()) step.text += " at " + place;
+  if (step.after && step.after->least == step.after->most) step.text += " after " + to_text(step.after->most);
+  if (step.after && step.after->least != step.after->most) {
+    step.text += fmt::format(" after {} to {}", to_text(step.after->least), to_text(step.after->most));
+  }
   if (step.hit != 1) step.text += fmt::format(", {} pass", ordinal(step.hit));
   if (step.alone) step.text += ", alone";
   return step;

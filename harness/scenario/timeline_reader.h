@@ -17,6 +17,7 @@ struct ReadStep {
   std::optional<At> at = {};          // Nothing if its spelling is wrong; Here if it is left out.
   std::optional<Action> action = {};  // Nothing if it or its details are wrong.
   std::string action_word = {};       // As written: "hold", even if its details are wrong.
+  std::optional<Wait> after = {};
   std::uint32_t hit = 1;
   bool alone = false;
   Position step_at = {}, at_at = {}, action_at = {}, alone_at = {};

@@ -161,7 +161,8 @@ void TrialTrace::take(const Event& event) {
   }
   switch (event.what_case()) {
     case Event::kStepArmed:
-      instant(tid, fmt::format("waiting for step {}", event.step_armed().number()));
+      instant(tid, fmt::format("waiting for step {}", event.step_armed().number()),
+              event.step_armed().has_wait() ? fmt::format("{} us", microseconds(event.step_armed().wait())) : "");
       break;
     case Event::kStepHappened:
       instant(tid, fmt::format("step {}", event.step_happened().number()), event.step_happened().place());

@@ -57,7 +57,7 @@ function rowOf(event, run) {
   if (event.stepArmed) {
     const step = (run.steps || []).find((entry) => entry.number === event.stepArmed.number);
     return { text: `waiting for step ${event.stepArmed.number}${step ? `, ${step.text}` : ""}`,
-      more: event.stepArmed.alone ? "only its CPU runs until then" : "", faint: true };
+      more: event.stepArmed.alone ? "only its CPU runs until then" : event.stepArmed.wait ? `in ${clock(seconds(event.stepArmed.wait))} s` : "", faint: true };
   }
   if (event.stepHappened) {
     const happened = event.stepHappened;

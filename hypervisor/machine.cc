@@ -13,6 +13,8 @@ std::string_view name(Capability capability) {
       return "ipi-policy";
     case Capability::kTargetedNmi:
       return "targeted-nmi";
+    case Capability::kIpiRecord:
+      return "ipi-record";
     case Capability::kMce:
       return "mce";
   }

@@ -48,6 +48,7 @@ enum class Capability {
   kIpiPolicy,    // watch_ipis() with rules other than as-sent.
   kTargetedNmi,  // inject_nmi() reaches exactly the named vCPU.
   kMce,          // inject_mce().
+  kIpiRecord,    // take_unwatched_ipis().
 };
 std::string_view name(Capability capability);
 
@@ -90,6 +91,16 @@ struct BreakpointHit {
 // delivered is already pending on its targets, and the source stands at its next instruction.
 struct IpiSent {
   Ipi ipi;
+};
+
+// IPIs that the guest sent while none were watched.
+struct UnwatchedIpis {
+  struct Sent {
+    Clock::time_point at;
+    Ipi ipi;
+  };
+  std::vector<Sent> sent;  // Oldest first.
+  std::uint64_t lost = 0;  // Older ones, for which there was no room.
 };
 
 struct GuestReset {};      // The guest asked for a reset, or triple-faulted; not one instruction after it counts.
@@ -180,6 +191,9 @@ class Machine {
   // Whether a rule of watch_ipis(), by its place in the list, takes part: all do until told otherwise. What it has
   // counted stays. Only while stopped.
   virtual Result<> set_ipi_rule_active(std::size_t rule, bool active) = 0;
+  // Capability::kIpiRecord: what was sent since the last call and not reported as IpiSent, because nobody watched. A
+  // restore takes nothing from it. Empty where the engine does not see them. At any time.
+  virtual UnwatchedIpis take_unwatched_ipis() = 0;
 };
 
 }  // namespace panicroom::hypervisor

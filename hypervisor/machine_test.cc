@@ -22,6 +22,7 @@ TEST(Machine, EveryCapabilityAndDeliveryModeHasAName) {
   EXPECT_EQ(name(Capability::kIpiPolicy), "ipi-policy");
   EXPECT_EQ(name(Capability::kTargetedNmi), "targeted-nmi");
   EXPECT_EQ(name(Capability::kMce), "mce");
+  EXPECT_EQ(name(Capability::kIpiRecord), "ipi-record");
   EXPECT_EQ(name(DeliveryMode::kFixed), "fixed");
   EXPECT_EQ(name(DeliveryMode::kLowestPriority), "lowest-priority");
   EXPECT_EQ(name(DeliveryMode::kSmi), "smi");

@@ -65,6 +65,7 @@ class MutatingMachine : public hypervisor::Machine {
   Result<> set_ipi_rule_active(std::size_t rule, bool active) override {
     return machine_->set_ipi_rule_active(rule, active);
   }
+  hypervisor::UnwatchedIpis take_unwatched_ipis() override { return machine_->take_unwatched_ipis(); }
 
  private:
   Result<std::string> changed(const std::string& bytes);

@@ -90,6 +90,7 @@ class FakeMachine final : public hypervisor::Machine {
   Result<> watch_ipis(std::span<const hypervisor::IcrStore>, std::vector<hypervisor::IpiRule>) override { return {}; }
   Result<> unwatch_ipis() override { return {}; }
   Result<> set_ipi_rule_active(std::size_t, bool) override { return {}; }
+  hypervisor::UnwatchedIpis take_unwatched_ipis() override { return {}; }
 
  private:
   [[nodiscard]] bool has(Gpa at, std::size_t length) const {

@@ -78,6 +78,7 @@ class ScriptedMachine : public hypervisor::Machine {
   Result<> inject_mce(VcpuId, const hypervisor::MachineCheck&) override { return host_error("not here"); }
   Result<> watch_ipis(std::span<const hypervisor::IcrStore>, std::vector<hypervisor::IpiRule>) override { return {}; }
   Result<> set_ipi_rule_active(std::size_t, bool) override { return {}; }
+  hypervisor::UnwatchedIpis take_unwatched_ipis() override { return {}; }
   Result<> unwatch_ipis() override { return {}; }
 };
 

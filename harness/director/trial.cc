@@ -136,6 +136,7 @@ class Trial {
 void Trial::decide(Outcome outcome, std::string detail) {
   if (decided_) return;
   decided_ = true;
+  journal_.unwatched_ipis(machine_.take_unwatched_ipis());
   tell_panic_message();
   journal_.outcome(to_proto(outcome), std::move(detail));
 }
@@ -217,6 +218,8 @@ Result<> Trial::run() {
                                std::chrono::duration<double>(setup_.boot_time).count(), agent::name(setup_.kexec)));
     journal_.stage("armed", std::nullopt, "restored from the snapshot of an armed machine");
   }
+  // Those of the boot, and of the trial before.
+  machine_.take_unwatched_ipis();
   TRY(observer_.arm());
   if (setup_.plan.gate) TRY(gate_.arm(setup_.kernel.running(*setup_.plan.gate)));
   TRY(driver_.begin());
@@ -282,6 +285,8 @@ Clock::time_point Trial::next_deadline() const {
 
 Result<> Trial::dispatch(const Event& event) {
   if (hypervisor::stops(event)) running_ = false;
+  // Before what has happened since.
+  if (!decided_) journal_.unwatched_ipis(machine_.take_unwatched_ipis());
   if (const auto* lost = std::get_if<hypervisor::MachineLost>(&event)) return lost->reason;
   if (const auto* output = std::get_if<hypervisor::Output>(&event)) return on_output(*output);
   if (decided_) return {};

@@ -69,9 +69,13 @@ void add_step(const Event& event, v1::Run& run) {
 }
 
 void add_ipi(const Event& event, v1::Run& run) {
-  if (run.ipis_size() >= kMaxIpis) return;
+  if (run.ipis_size() >= kMaxIpis) {
+    run.set_ipis_left_out(run.ipis_left_out() + 1);
+    return;
+  }
   auto& ipi = *run.add_ipis();
-  *ipi.mutable_at() = event.at();
+  ipi.set_unwatched(event.ipi().has_unwatched_at());
+  *ipi.mutable_at() = ipi.unwatched() ? event.ipi().unwatched_at() : event.at();
   ipi.set_source(event.cpu());
   ipi.set_vector(event.ipi().vector());
   ipi.set_sent_as(event.ipi().sent_as());
@@ -124,6 +128,9 @@ void apply(const Event& event, v1::Run& run) {
       break;
     case Event::kIpi:
       add_ipi(event, run);
+      break;
+    case Event::kIpisLeftOut:
+      run.set_ipis_left_out(run.ipis_left_out() + event.ipis_left_out().count());
       break;
     case Event::kPlaces:
       if (event.places().final()) *run.mutable_places() = event.places().cpus();

@@ -114,8 +114,25 @@ TEST_F(FoldTest, AnIpiKeepsWhatBecameOfItAtEachTarget) {
   EXPECT_EQ(run_.ipis(0).source(), 1u);
   EXPECT_EQ(run_.ipis(0).targets(1), 4u);
   EXPECT_EQ(run_.ipis(0).delivered_as(1), "dropped");
+  EXPECT_FALSE(run_.ipis(0).unwatched());
   for (int i = 0; i < kMaxIpis + 5; ++i) apply(event, run_);
   EXPECT_EQ(run_.ipis_size(), kMaxIpis);
+  EXPECT_EQ(run_.ipis_left_out(), 6u);
+  auto too_many = at(6);
+  too_many.mutable_ipis_left_out()->set_count(10);
+  apply(too_many, run_);
+  EXPECT_EQ(run_.ipis_left_out(), 16u);
+}
+
+TEST_F(FoldTest, AnIpiThatNobodyWatchedHasTheTimeAtWhichItWasSent) {
+  auto event = at(5);
+  event.set_cpu(1);
+  event.mutable_ipi()->set_vector(0xfd);
+  event.mutable_ipi()->mutable_unwatched_at()->set_seconds(3);
+  apply(event, run_);
+  ASSERT_EQ(run_.ipis_size(), 1);
+  EXPECT_TRUE(run_.ipis(0).unwatched());
+  EXPECT_EQ(run_.ipis(0).at().seconds(), 3);
 }
 
 TEST_F(FoldTest, OnlyFinalPlacesAreTheReports) {

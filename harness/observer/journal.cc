@@ -9,6 +9,29 @@
 
 namespace panicroom::harness {
 
+namespace {
+
+google::protobuf::Duration to_proto(hypervisor::Clock::duration duration) {
+  return google::protobuf::util::TimeUtil::NanosecondsToDuration(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count());
+}
+
+v1::Event to_event(const hypervisor::Ipi& ipi) {
+  auto event = event_on(ipi.source);
+  auto& sent = *event.mutable_ipi();
+  sent.set_vector(ipi.vector);
+  sent.set_sent_as(std::string(hypervisor::name(ipi.sent_as)));
+  for (std::size_t i = 0; i < ipi.targets.size(); ++i) {
+    auto& target = *sent.add_targets();
+    target.set_cpu(index(ipi.targets[i]));
+    const auto delivered = i < ipi.delivered_as.size() ? ipi.delivered_as[i] : std::nullopt;
+    target.set_delivered_as(std::string(delivered ? hypervisor::name(*delivered) : "dropped"));
+  }
+  return event;
+}
+
+}  // namespace
+
 v1::Event event_on(VcpuId cpu) {
   v1::Event event;
   event.set_cpu(index(cpu));
@@ -28,9 +51,7 @@ Journal::Journal(v1::Run& run, JournalSinks sinks)
 
 void Journal::add(v1::Event event) {
   event.set_sequence(++last_sequence_);
-  const auto elapsed = hypervisor::Clock::now() - start_;
-  *event.mutable_at() = google::protobuf::util::TimeUtil::NanosecondsToDuration(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(elapsed).count());
+  *event.mutable_at() = to_proto(hypervisor::Clock::now() - start_);
   const auto stage = stage_name(event);
   const bool new_stage =
       !stage.empty() && !has_stage(run_, stage, event.has_cpu() ? static_cast<std::int32_t>(event.cpu()) : -1);
@@ -77,18 +98,20 @@ void Journal::held(VcpuId cpu, bool held) {
   add(std::move(event));
 }
 
-void Journal::ipi(const hypervisor::Ipi& ipi) {
-  auto event = event_on(ipi.source);
-  auto& sent = *event.mutable_ipi();
-  sent.set_vector(ipi.vector);
-  sent.set_sent_as(std::string(hypervisor::name(ipi.sent_as)));
-  for (std::size_t i = 0; i < ipi.targets.size(); ++i) {
-    auto& target = *sent.add_targets();
-    target.set_cpu(index(ipi.targets[i]));
-    const auto delivered = i < ipi.delivered_as.size() ? ipi.delivered_as[i] : std::nullopt;
-    target.set_delivered_as(std::string(delivered ? hypervisor::name(*delivered) : "dropped"));
+void Journal::ipi(const hypervisor::Ipi& ipi) { add(to_event(ipi)); }
+
+void Journal::unwatched_ipis(const hypervisor::UnwatchedIpis& ipis) {
+  ipis_left_out_ += ipis.lost;
+  for (const auto& sent : ipis.sent) {
+    if (unwatched_ipis_ == kMaxUnwatchedIpis) {
+      ++ipis_left_out_;
+      continue;
+    }
+    ++unwatched_ipis_;
+    auto event = to_event(sent.ipi);
+    *event.mutable_ipi()->mutable_unwatched_at() = to_proto(sent.at - start_);
+    add(std::move(event));
   }
-  add(std::move(event));
 }
 
 void Journal::agent(std::string_view text) {
@@ -99,6 +122,11 @@ void Journal::agent(std::string_view text) {
 
 void Journal::outcome(v1::Outcome outcome, std::string detail) {
   console_lines_.finish();
+  if (const auto left_out = std::exchange(ipis_left_out_, 0); left_out > 0) {
+    v1::Event event;
+    event.mutable_ipis_left_out()->set_count(left_out);
+    add(std::move(event));
+  }
   v1::Event event;
   event.mutable_outcome()->set_outcome(outcome);
   event.mutable_outcome()->set_detail(std::move(detail));

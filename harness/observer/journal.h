@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -45,6 +46,10 @@ class Journal {
   void injected(VcpuId cpu, v1::Injected::What what, std::string_view text = {});
   void held(VcpuId cpu, bool held);
   void ipi(const hypervisor::Ipi& ipi);
+  // Those that nobody watched: the first kMaxUnwatchedIpis of a trial, so that they take no room from what is watched.
+  // The rest is counted, and told with the outcome.
+  static constexpr std::uint32_t kMaxUnwatchedIpis = 5'000;
+  void unwatched_ipis(const hypervisor::UnwatchedIpis& ipis);
   // Lines, as they become complete.
   void console(std::string_view bytes) { console_lines_.feed(bytes); }
   void agent(std::string_view text);
@@ -61,6 +66,8 @@ class Journal {
   JournalSinks sinks_;
   ConsoleLines console_lines_;
   std::uint32_t last_sequence_ = 0;
+  std::uint32_t unwatched_ipis_ = 0;
+  std::uint64_t ipis_left_out_ = 0;
 };
 
 // An event on that vCPU.

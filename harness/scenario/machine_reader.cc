@@ -194,7 +194,8 @@ void read_kernel_bound(const YamlNode& node, KernelRange& range, Diagnostics& di
 }
 
 constexpr std::array kCapabilities = {hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
-                                      hypervisor::Capability::kTargetedNmi, hypervisor::Capability::kMce};
+                                      hypervisor::Capability::kTargetedNmi, hypervisor::Capability::kMce,
+                                      hypervisor::Capability::kIpiRecord};
 
 }  // namespace
 

@@ -163,7 +163,7 @@ stop_ipi:
   - {kind: 0x20, count: 3, after_step: 9, deliver: {delay: 2s}}
   - {to: 2, deliver: irq}
 unfix: [panic-gate]
-requires: {kernel: [">=5.10", "<6.6"], engine: [snapshot, ipi-policy, targeted-nmi, mce], symbols: [vpanic]}
+requires: {kernel: [">=5.10", "<6.6"], engine: [snapshot, ipi-policy, targeted-nmi, mce, ipi-record], symbols: [vpanic]}
 timeline:
   - {cpu: 1, at: workload, do: irqs-off, for: 250ms}
   - {cpu: 2, at: nmi, do: irqs-off, until: "ipi:0xf8"}
@@ -200,7 +200,8 @@ timeout: 2m
   EXPECT_EQ(s.requires_.kernel.below, "6.6");
   EXPECT_THAT(s.requires_.capabilities,
               ElementsAre(hypervisor::Capability::kSnapshot, hypervisor::Capability::kIpiPolicy,
-                          hypervisor::Capability::kTargetedNmi, hypervisor::Capability::kMce));
+                          hypervisor::Capability::kTargetedNmi, hypervisor::Capability::kMce,
+                          hypervisor::Capability::kIpiRecord));
   EXPECT_THAT(s.requires_.symbols, ElementsAre("vpanic"));
   EXPECT_EQ(s.timeout, seconds(120));
 

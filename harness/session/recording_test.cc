@@ -77,6 +77,30 @@ TEST_F(RecordingTest, TheReportIsWhatTheEventsSay) {
   EXPECT_TRUE(recording->status());
 }
 
+TEST_F(RecordingTest, OfIpisThatNobodyWatchedSoManyAreToldAndTheRestIsCounted) {
+  const auto recording = create();
+  Journal& journal = recording->journal();
+  const hypervisor::Ipi reschedule{
+      .source = VcpuId{1}, .targets = {VcpuId{0}}, .vector = 0xfd, .delivered_as = {hypervisor::DeliveryMode::kFixed}};
+  hypervisor::UnwatchedIpis ipis{
+      .sent = {Journal::kMaxUnwatchedIpis - 1, {journal.start() + std::chrono::seconds(2), reschedule}}, .lost = 7};
+  journal.unwatched_ipis(ipis);
+  ASSERT_EQ(run_.ipis_size(), static_cast<int>(Journal::kMaxUnwatchedIpis) - 1);
+  EXPECT_EQ(run_.ipis(0).at().seconds(), 2);
+  EXPECT_EQ(run_.ipis(0).source(), 1u);
+  EXPECT_TRUE(run_.ipis(0).unwatched());
+  ipis.sent.resize(3);
+  ipis.lost = 0;
+  journal.unwatched_ipis(ipis);
+  EXPECT_EQ(run_.ipis_size(), static_cast<int>(Journal::kMaxUnwatchedIpis));
+  journal.ipi(reschedule);
+  EXPECT_EQ(run_.ipis_size(), static_cast<int>(Journal::kMaxUnwatchedIpis) + 1) << "there is room for what is watched";
+  EXPECT_FALSE(run_.ipis(run_.ipis_size() - 1).unwatched());
+  EXPECT_EQ(run_.ipis_left_out(), 0u);
+  journal.outcome(v1::OUTCOME_RESET, "");
+  EXPECT_EQ(run_.ipis_left_out(), 9u);
+}
+
 TEST_F(RecordingTest, WhoeverListensIsToldWhatTheFileIsTold) {
   std::vector<v1::Event> told;
   const auto recording =

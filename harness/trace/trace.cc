@@ -57,7 +57,10 @@ class TrialTrace {
   }
   void put(const json& object) { entries_.push_back(object.dump(-1, ' ', false, json::error_handler_t::replace)); }
   void name_track(std::uint64_t tid, const std::string& name);
-  void instant(std::uint64_t tid, const std::string& name, const std::string& note = {});
+  void instant(std::uint64_t tid, const std::string& name, const std::string& note = {}) {
+    instant_at(now_, tid, name, note);
+  }
+  void instant_at(double at, std::uint64_t tid, const std::string& name, const std::string& note = {});
   void begin(std::uint64_t tid, const std::string& name);
   void end(std::uint64_t tid);
   void take_ipi(const Event& event);
@@ -92,8 +95,8 @@ void TrialTrace::name_track(std::uint64_t tid, const std::string& name) {
   put(order);
 }
 
-void TrialTrace::instant(std::uint64_t tid, const std::string& name, const std::string& note) {
-  auto object = entry("i", tid, now_, name);
+void TrialTrace::instant_at(double at, std::uint64_t tid, const std::string& name, const std::string& note) {
+  auto object = entry("i", tid, at, name);
   object["s"] = "t";
   if (!note.empty()) object["args"]["note"] = escape_untrusted(note);
   put(object);
@@ -115,6 +118,7 @@ void TrialTrace::end(std::uint64_t tid) {
 void TrialTrace::take_ipi(const Event& event) {
   const auto from = track(event.cpu(), Track::kPlace);
   const auto& ipi = event.ipi();
+  const double at = ipi.has_unwatched_at() ? microseconds(ipi.unwatched_at()) : now_;
   for (const auto& target : ipi.targets()) {
     const auto name =
         fmt::format("IPI {} 0x{:x}: {} → {}", ipi.sent_as(), ipi.vector(), ipi.sent_as(), target.delivered_as());
@@ -123,10 +127,10 @@ void TrialTrace::take_ipi(const Event& event) {
     const auto to = track(target.cpu(), Track::kPlace);
     name_track(to, fmt::format("CPU {}", target.cpu()));
     const auto arrow_end = [&](const char* phase, std::uint64_t tid) {
-      auto slice = entry("X", tid, now_, name);
+      auto slice = entry("X", tid, at, name);
       slice["dur"] = 1;
       put(slice);
-      auto arrow = entry(phase, tid, now_, "IPI");
+      auto arrow = entry(phase, tid, at, "IPI");
       arrow["cat"] = "ipi";
       arrow["id"] = flow;
       if (*phase == 'f') arrow["bp"] = "e";
@@ -134,7 +138,7 @@ void TrialTrace::take_ipi(const Event& event) {
     };
     arrow_end("s", from);
     if (target.delivered_as() == "dropped") {
-      instant(to, fmt::format("dropped: IPI from CPU {}", event.cpu()));
+      instant_at(at, to, fmt::format("dropped: IPI from CPU {}", event.cpu()));
     } else {
       arrow_end("f", to);
     }

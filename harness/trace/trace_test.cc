@@ -64,6 +64,14 @@ TEST_F(TraceTest, AnIpiIsAFlowToEachTargetThatItReached) {
   EXPECT_EQ(entries({{"ph", "i"}, {"name", "dropped: IPI from CPU 0"}}).size(), 1u);
 }
 
+TEST_F(TraceTest, AnIpiThatNobodyWatchedStandsWhereItWasSent) {
+  auto& ipi = *at(5, 0).mutable_ipi();
+  ipi.mutable_unwatched_at()->set_nanos(2'000'000);
+  ipi.add_targets()->set_cpu(1);
+  const auto ends = entries({{"cat", "ipi"}, {"ts", 2000.0}});
+  EXPECT_EQ(ends.size(), 2u);
+}
+
 TEST_F(TraceTest, GuestsTextIsJsonWhateverItHolds) {
   events_.emplace_back().mutable_console()->set_text("\x1b[2J\"\\ \xff </script>\n");
   run_.set_scenario("a\"b\xc0");

@@ -8,6 +8,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 class Ipis : public Conformance {};
 
@@ -43,6 +45,42 @@ TEST_P(Ipis, AsSentIsReportedWithItsTargetsAndArrives) {
   EXPECT_THAT(std::get<IpiSent>(event).ipi.targets, ElementsAre(k1, k2));
   guest->run_until([&] { return guest->number("irqs", k1) == 2 && guest->number("irqs", k2) == 1; });
   EXPECT_EQ(guest->number("irqs", k0), 0U);
+}
+
+TEST_P(Ipis, WhatNobodyWatchedIsToldOnceAndInOrder) {
+  auto guest = at_work(3);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  NEEDS_CAPABILITY(machine, Capability::kIpiRecord);
+  NEEDS_CAPABILITY(machine, Capability::kIpiPolicy);
+  const auto starting = machine.take_unwatched_ipis();
+  EXPECT_THAT(starting.sent, Not(IsEmpty())) << "the guest has started its other CPUs by IPIs";
+  EXPECT_EQ(starting.lost, 0U);
+
+  const auto before = Clock::now();
+  guest->command(k1, Command::kNmiToOthers);
+  guest->run_until([&] { return guest->number("nmis", k0) == 1 && guest->number("nmis", k2) == 1; });
+  guest->command(k1, Command::kInterruptsOn);
+  guest->command(k0, Command::kFixedTo1);
+  guest->run_until([&] { return guest->number("irqs", k1) == 1; });
+  // While the IPIs are watched they are reported, and not told again.
+  ASSERT_OK(machine.watch_ipis(icr_stores(*guest), {}));
+  guest->command(k1, Command::kNmiToOthers);
+  ASSERT_EVENT(IpiSent, guest->run());
+  ASSERT_OK(machine.unwatch_ipis());
+
+  const auto sent = machine.take_unwatched_ipis().sent;
+  ASSERT_EQ(sent.size(), 2U);
+  EXPECT_EQ(sent[0].ipi.source, k1);
+  EXPECT_EQ(sent[0].ipi.sent_as, DeliveryMode::kNmi);
+  EXPECT_THAT(sent[0].ipi.targets, ElementsAre(k0, k2));
+  EXPECT_THAT(sent[0].ipi.delivered_as, ElementsAre(DeliveryMode::kNmi, DeliveryMode::kNmi));
+  EXPECT_EQ(sent[1].ipi.vector, 0xf8);
+  EXPECT_THAT(sent[1].ipi.targets, ElementsAre(k1));
+  EXPECT_LE(before, sent[0].at);
+  EXPECT_LE(sent[0].at, sent[1].at);
+  EXPECT_LE(sent[1].at, Clock::now());
+  EXPECT_THAT(machine.take_unwatched_ipis().sent, IsEmpty());
 }
 
 TEST_P(Ipis, EachTargetGetsWhatItsRuleSays) {

@@ -264,4 +264,9 @@ Result<> KvmMachine::set_ipi_rule_active(std::size_t rule, bool active) {
   return {};
 }
 
+hypervisor::UnwatchedIpis KvmMachine::take_unwatched_ipis() {
+  const Lock lock(mutex_);
+  return fabric_->take_unwatched();
+}
+
 }  // namespace panicroom::kvm

@@ -58,7 +58,7 @@ struct KvmOptions {
 
 // Whether this host's /dev/kvm can be used; if not, kUnsupported with what mends it.
 Result<> usable();
-// What probe_host() finds here; found once for each process.
+// What probe_host() finds here; found once for each process. Any thread.
 Result<HostQuirks> quirks_of_host();
 Result<HostQuirks> quirks_of_host(const KvmDevice& device);
 
@@ -76,8 +76,6 @@ class KvmMachine final : public hypervisor::Machine {
   }
   [[nodiscard]] std::uint32_t vcpus() const override { return static_cast<std::uint32_t>(runners_.size()); }
   [[nodiscard]] std::chrono::nanoseconds starved() const override;
-  // Every IPI since the machine was made, watched or not. Only while stopped.
-  [[nodiscard]] const IpiRecord& ipis() const { return fabric_->record(); }
   // How often KVM_RUN has come back, all vCPUs together.
   [[nodiscard]] std::uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }
 
@@ -110,6 +108,7 @@ class KvmMachine final : public hypervisor::Machine {
   Result<> watch_ipis(std::span<const hypervisor::IcrStore> sites, std::vector<hypervisor::IpiRule> rules) override;
   Result<> unwatch_ipis() override;
   Result<> set_ipi_rule_active(std::size_t rule, bool active) override;
+  hypervisor::UnwatchedIpis take_unwatched_ipis() override;
 
  private:
   enum class Task { kPark, kRun, kStep, kQuit };

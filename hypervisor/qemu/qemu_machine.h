@@ -84,6 +84,7 @@ class QemuMachine final : public hypervisor::Machine {
 
   [[nodiscard]] std::string engine() const override;
   [[nodiscard]] bool can(hypervisor::Capability capability) const override {
+    if (capability == hypervisor::Capability::kIpiRecord) return false;
     return capability != hypervisor::Capability::kMce || options_.accelerator == Accelerator::kTcg;
   }
   [[nodiscard]] std::uint32_t vcpus() const override { return static_cast<std::uint32_t>(vcpus_.size()); }
@@ -122,6 +123,8 @@ class QemuMachine final : public hypervisor::Machine {
   Result<> watch_ipis(std::span<const hypervisor::IcrStore> sites, std::vector<hypervisor::IpiRule> rules) override;
   Result<> unwatch_ipis() override;
   Result<> set_ipi_rule_active(std::size_t rule, bool active) override;
+  // Nobody sees the IPIs of a guest that is not stopped at them.
+  hypervisor::UnwatchedIpis take_unwatched_ipis() override { return {}; }
 
  private:
   struct Vcpu {

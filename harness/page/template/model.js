@@ -24,7 +24,8 @@ function eventsOf(run) {
   for (const step of run.steps || []) if (step.happened) add(step.at, step.cpu ?? 0, { stepHappened: step });
   for (const ipi of run.ipis || []) {
     const targets = (ipi.targets || []).map((cpu, i) => ({ cpu, deliveredAs: (ipi.deliveredAs || [])[i] }));
-    add(ipi.at, ipi.source || 0, { ipi: { vector: ipi.vector, sentAs: ipi.sentAs, targets } });
+    const unwatchedAt = ipi.unwatched ? ipi.at : undefined;
+    add(ipi.at, ipi.source || 0, { ipi: { vector: ipi.vector, sentAs: ipi.sentAs, targets, unwatchedAt } });
   }
   events.sort((a, b) => seconds(a.at) - seconds(b.at));
   return events;
@@ -43,7 +44,8 @@ function ipiText(source, ipi) {
     if (delivered === ipi.sentAs) return `delivered as sent to ${cpus(targets)}`;
     return `DELIVERED AS ${delivered === "fixed" ? "a maskable interrupt" : delivered} to ${cpus(targets)}`;
   });
-  return { text: `CPU ${source} sends ${kind(ipi.sentAs)}`, more: fates.length ? fates.join("; ") : "to nobody" };
+  if (ipi.unwatchedAt) fates.push(`at ${clock(seconds(ipi.unwatchedAt))} s, while IPIs were not watched`);
+  return { text: `CPU ${source} sends ${kind(ipi.sentAs)}`, more: (ipi.targets || []).length ? fates.join("; ") : ["to nobody", ...fates].join("; ") };
 }
 
 function rowOf(event, run) {
@@ -73,6 +75,8 @@ function rowOf(event, run) {
   if (event.released) return { glyph: "release", text: who + "released" };
   if (event.interruptsOff) return { glyph: "off", key: true, text: who + "spins with interrupts off from here on", more: `taken from ${event.interruptsOff.place || ""}` };
   if (event.interruptsRestored) return { glyph: "on", key: true, text: who + "goes on with its interrupts as before" };
+  // Of those that nobody watched there are thousands, and nearly all say that a task is to be run: report.json has them.
+  if (event.ipi && event.ipi.unwatchedAt && event.ipi.sentAs === "fixed") return undefined;
   if (event.ipi) return { glyph: "ipi", ipi: event.ipi, ...ipiText(cpu || 0, event.ipi) };
   if (event.stopped) {
     const by = event.stopped.by;
@@ -91,6 +95,7 @@ function rowOf(event, run) {
   if (event.panicMessage) return { key: true, text: `the panic's message “${event.panicMessage.text || ""}”`, more: messageWords(event.panicMessage) };
   if (event.outcome) return { key: true, text: `outcome: ${outcomeWord(event.outcome.outcome)}`, more: event.outcome.detail };
   if (event.verdict) return { key: true, text: `verdict: ${word(event.verdict.verdict, "VERDICT_")}`, more: event.verdict.detail };
+  if (event.ipisLeftOut) return { faint: true, text: `${event.ipisLeftOut.count} more IPIs that nobody watched are in no report: there were too many` };
   if (event.cut) return { key: true, text: "the stream is cut here: it grew too long", more: "console.log and agent.log go on" };
   return undefined;
 }

@@ -70,7 +70,7 @@ class Driver {
       for (std::uint32_t i = 0; i < kVcpus; ++i) check_apic(fabric_.apic(VcpuId{i}));
       for (const VcpuId vcpu : fabric_.take_woken()) require(index(vcpu) < kVcpus, "who is woken exists");
     }
-    require(fabric_.record().ipis().size() <= IpiRecord::kCapacity, "the record is bounded");
+    require(fabric_.record().size() <= IpiRecord::kCapacity, "the record is bounded");
   }
 
  private:

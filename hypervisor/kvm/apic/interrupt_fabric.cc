@@ -221,9 +221,9 @@ std::optional<Ipi> InterruptFabric::send(VcpuId source, const IcrCommand& comman
       deliver(ipi.targets[i], message);
     }
   }
-  record_.add({.time = now.guest.clock, .ipi = ipi});
-  if (!watching_) return std::nullopt;
-  return ipi;
+  if (watching_) return ipi;
+  record_.add({.at = now.host, .ipi = std::move(ipi)});
+  return std::nullopt;
 }
 
 void InterruptFabric::watch(const std::vector<hypervisor::IpiRule>& rules) {

@@ -67,7 +67,7 @@ class InterruptFabric {
   Written write_msr(VcpuId vcpu, std::uint32_t msr, std::uint64_t value, const Moment& now);
 
   // --- Interrupts.
-  // Sends an IPI: applies the policy, delivers, and records. Gives it back if it is to be reported.
+  // Sends an IPI: applies the policy and delivers. Gives it back if it is to be reported, and else records it.
   std::optional<hypervisor::Ipi> send(VcpuId source, const IcrCommand& command, const Moment& now);
   // A device's line to the IOAPIC: see IoApic::set_pin().
   void set_pin(std::uint32_t pin, bool asserted);
@@ -89,8 +89,9 @@ class InterruptFabric {
   [[nodiscard]] std::optional<hypervisor::Clock::time_point> next_due() const;
   void deliver_due(hypervisor::Clock::time_point now);
 
-  // --- Of the whole run: neither reset() nor set_state() takes anything from it.
+  // --- What was sent while nobody watched. Neither reset() nor set_state() takes anything from it.
   [[nodiscard]] const IpiRecord& record() const { return record_; }
+  hypervisor::UnwatchedIpis take_unwatched() { return record_.take(); }
 
   // --- Snapshots: APICs, IOAPIC and what is delayed, by how much longer. Put back, every vCPU counts as woken.
   struct Delayed {

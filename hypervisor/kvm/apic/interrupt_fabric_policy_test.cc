@@ -106,8 +106,7 @@ TEST_F(InterruptFabricPolicyTest, TheFirstMatchingRuleDecidesForEachTarget) {
   EXPECT_THAT(nmis(), ElementsAre(k1));
   EXPECT_THAT(pending(0xee), ElementsAre(k2));
   EXPECT_THAT(fabric_.take_woken(), ElementsAre(k1, k2));
-  // Recorded too.
-  EXPECT_EQ(fabric_.record().ipis().back().ipi.delivered_as, ipi->delivered_as);
+  EXPECT_EQ(fabric_.record().size(), 0U) << "what is reported need not be recorded";
 }
 
 TEST_F(InterruptFabricPolicyTest, AnNmiBecomesTheRebootVectorUnlessSaidOtherwise) {

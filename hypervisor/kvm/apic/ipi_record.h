@@ -1,39 +1,40 @@
-// Every IPI that the guest sent, watched or not: the newest of them, and how many older ones were dropped.
+// The IPIs that the guest sent while nobody watched: the newest of them, and how many older ones were lost.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <utility>
 
-#include "hypervisor/ipi.h"
+#include "hypervisor/machine.h"
 
 namespace panicroom::kvm {
-
-struct RecordedIpi {
-  std::chrono::nanoseconds time{0};  // By the machine's virtual clock.
-  hypervisor::Ipi ipi;
-};
 
 class IpiRecord {
  public:
   static constexpr std::size_t kCapacity = 65536;
 
-  void add(RecordedIpi ipi) {
+  void add(hypervisor::UnwatchedIpis::Sent ipi) {
     if (ipis_.size() == kCapacity) {
       ipis_.pop_front();
-      ++dropped_;
+      ++lost_;
     }
     ipis_.push_back(std::move(ipi));
   }
-  // Oldest first.
-  [[nodiscard]] const std::deque<RecordedIpi>& ipis() const { return ipis_; }
-  [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
+  // Empty behind this.
+  hypervisor::UnwatchedIpis take() {
+    hypervisor::UnwatchedIpis taken{
+        .sent = {std::make_move_iterator(ipis_.begin()), std::make_move_iterator(ipis_.end())},
+        .lost = std::exchange(lost_, 0)};
+    ipis_.clear();
+    return taken;
+  }
+  [[nodiscard]] std::size_t size() const { return ipis_.size(); }
 
  private:
-  std::deque<RecordedIpi> ipis_;
-  std::uint64_t dropped_ = 0;
+  std::deque<hypervisor::UnwatchedIpis::Sent> ipis_;
+  std::uint64_t lost_ = 0;
 };
 
 }  // namespace panicroom::kvm

@@ -135,7 +135,8 @@ class Machine {
   [[nodiscard]] virtual std::chrono::nanoseconds starved() const = 0;
 
   // --- Lifecycle. A Machine is made stopped before its first instruction (see the engine's own factory).
-  // Runs every vCPU that is not held. An error if all are held.
+  // Runs every vCPU that is not held; an error if all are held. First what the present stop has still to report is
+  // given out by next_event(), and nothing runs.
   virtual Result<> resume() = 0;
   // Asks for a stop; it has taken effect when next_event() returns a stop event (Paused, or another that came first).
   virtual Result<> pause() = 0;
@@ -172,8 +173,12 @@ class Machine {
   virtual Result<> write_memory(VcpuId vcpu, Gva at, std::span<const std::byte> bytes) = 0;
   virtual Result<> read_physical(Gpa at, std::span<std::byte> into) = 0;
   virtual Result<> write_physical(Gpa at, std::span<const std::byte> bytes) = 0;
-  // Executes one instruction on one vCPU, held or not, while all others stand still.
+  // Executes one instruction on one vCPU, held or not, while all others stand still. A breakpoint at that instruction
+  // is passed: see has_hit_to_report().
   virtual Result<> step(VcpuId vcpu) = 0;
+  // Whether the vCPU stands at a breakpoint whose hit has not been given out. The next resume() gives it out before
+  // anything runs; a step before that would pass it, and nobody would ever be told.
+  virtual Result<bool> has_hit_to_report(VcpuId vcpu) = 0;
 
   // --- Interrupts.
   // Delivers an NMI to one vCPU, held or not: it is pending when this returns. Only while stopped.

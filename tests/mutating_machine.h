@@ -54,6 +54,7 @@ class MutatingMachine : public hypervisor::Machine {
     return machine_->write_physical(at, bytes);
   }
   Result<> step(VcpuId vcpu) override { return machine_->step(vcpu); }
+  Result<bool> has_hit_to_report(VcpuId vcpu) override { return machine_->has_hit_to_report(vcpu); }
   Result<> inject_nmi(VcpuId vcpu) override { return machine_->inject_nmi(vcpu); }
   Result<> inject_mce(VcpuId vcpu, const hypervisor::MachineCheck& error) override {
     return machine_->inject_mce(vcpu, error);

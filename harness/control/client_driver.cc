@@ -147,6 +147,8 @@ bool ClientDriver::waits_for_ipi() const {
 }
 
 Result<bool> ClientDriver::before_resume() {
+  if (stepping_) TRY(step_on());
+  if (stepping_) return true;
   if (pending_) {
     state_ = State::kStopped;
     const auto request = *std::exchange(pending_, std::nullopt);
@@ -226,6 +228,24 @@ Result<> ClientDriver::serve(const ControlRequest& request) {
   if (!performed) {
     if (performed.error().kind() == ErrorKind::kCancelled) return performed;
     *response.mutable_result()->mutable_error() = to_proto(performed.error());
+  } else if (actions_.busy()) {
+    stepping_ = request.id();
+    state_ = State::kRunning;
+    return {};
+  }
+  return setup_.respond(std::move(response));
+}
+
+Result<> ClientDriver::step_on() {
+  auto stepped = actions_.go_on();
+  if (stepped && actions_.busy()) return {};
+  state_ = State::kStopped;
+  v1::ControlResponse response;
+  response.mutable_result()->set_id(*std::exchange(stepping_, std::nullopt));
+  if (stepped) {
+    response.mutable_result()->mutable_done();
+  } else {
+    *response.mutable_result()->mutable_error() = to_proto(stepped.error());
   }
   return setup_.respond(std::move(response));
 }
@@ -444,6 +464,11 @@ Result<> ClientDriver::answer_outcome(std::uint64_t id) {
 Result<ControlRequest> ClientDriver::after_trial(bool spent) {
   state_ = State::kOver;
   spent_ = spent;
+  if (stepping_) {
+    TRY(setup_.respond(
+        error_response(*std::exchange(stepping_, std::nullopt),
+                       control_error(ControlError::CODE_PRECONDITION, "the trial ended before the last step"))));
+  }
   if (awaiting_) {
     if (restore_) {
       TRY(setup_.respond(error_response(

@@ -85,6 +85,7 @@ class ClientDriver final : public harness::Driver {
   // An error becomes the response.
   Result<> perform(const v1::ControlRequest& request, v1::ControlResult& result);
   Result<> go_on();
+  Result<> step_on();
   Result<> add_breakpoint(const v1::AddBreakpointOperation& operation, v1::AddBreakpointResult& result);
   Result<> remove_breakpoint(std::uint32_t number);
   Result<> inject(const v1::InjectOperation& operation);
@@ -105,6 +106,8 @@ class ClientDriver final : public harness::Driver {
   std::optional<v1::ControlRequest> pending_;  // Needs the machine to stop, which it is about to.
   std::optional<v1::ControlRequest> restore_;
   std::map<std::uint32_t, Breakpoint> breakpoints_;
+  std::optional<std::uint64_t>
+      stepping_;  // The request whose steps have come to a breakpoint that was not told of yet.
   std::optional<std::uint64_t> awaiting_;  // The request that waits for the outcome.
   std::optional<harness::Nanoseconds> timeout_;
 };

@@ -134,6 +134,25 @@ TEST_F(ClientDriverTest, AnIpiStopsTheMachineIfItIsTheOne) {
   EXPECT_EQ(session_.responses[0].event().stopped().cpu(), 1U);
 }
 
+TEST_F(ClientDriverTest, StepsDoNotPassABreakpointThatNobodyWasToldOf) {
+  auto step = request(7);
+  step.mutable_step()->set_count(5);
+  session_.machine.hit_after_steps = 2;
+  session_.requests.push(step);
+  EXPECT_TRUE(*driver().before_resume()) << "the machine has something to report";
+  EXPECT_EQ(session_.machine.steps, 2U);
+  EXPECT_THAT(session_.responses, IsEmpty());
+  session_.machine.hit_after_steps.reset();
+  auto resume = request(8);
+  resume.mutable_resume();
+  session_.requests.push(resume);
+  EXPECT_TRUE(*driver().before_resume());
+  EXPECT_EQ(session_.machine.steps, 5U);
+  ASSERT_THAT(session_.responses, SizeIs(2));
+  EXPECT_EQ(session_.responses[0].result().id(), 7U);
+  EXPECT_TRUE(session_.responses[0].result().has_done());
+}
+
 TEST_F(ClientDriverTest, EverythingIsBounded) {
   auto add = request();
   add.mutable_add_breakpoint()->set_address(0x1000);

@@ -27,6 +27,7 @@ class FakeMachine final : public hypervisor::Machine {
   std::set<std::string> snapshots;
   std::vector<VcpuId> nmis;
   std::uint64_t steps = 0;
+  std::optional<std::uint64_t> hit_after_steps;  // A vCPU that has made so many stands at a breakpoint.
   int cancels = 0;
 
   [[nodiscard]] std::string engine() const override { return "fake"; }
@@ -82,6 +83,7 @@ class FakeMachine final : public hypervisor::Machine {
     ++steps;
     return {};
   }
+  Result<bool> has_hit_to_report(VcpuId) override { return steps == hit_after_steps; }
   Result<> inject_nmi(VcpuId vcpu) override {
     nmis.push_back(vcpu);
     return {};

@@ -39,6 +39,7 @@ Result<> remove_breakpoints(Machine& machine, std::set<BreakpointId>& breakpoint
 
 Result<> Actions::disarm() {
   disarmed_ = true;
+  steps_left_ = 0;
   for (Window& window : windows_) {
     TRY(remove_breakpoints(machine_, window.until));
     if (window.at_loop) TRY(machine_.remove_breakpoint(*window.at_loop));
@@ -103,6 +104,14 @@ bool Actions::waits_for_ipi() const {
   return std::ranges::any_of(windows_, [](const Window& window) { return window.until_ipi && !window.closed; });
 }
 
+Result<> Actions::go_on() {
+  for (; steps_left_ > 0; --steps_left_) {
+    if (TRY(machine_.has_hit_to_report(stepping_))) return {};
+    TRY(machine_.step(stepping_));
+  }
+  return {};
+}
+
 Result<> Actions::perform(const Step& step, LinkAddress pause_loop, const PlannedPlace& until) {
   // What could not be done is not told of as done: a client's mistake is no part of the trial.
   struct Performer {
@@ -156,8 +165,9 @@ Result<> Actions::perform(const Step& step, LinkAddress pause_loop, const Planne
     Result<> operator()(const DoStart& action) { return actions.start(step, action); }
     Result<> operator()(const DoStep& action) {
       actions.journal_.injected(step.cpu, v1::Injected::WHAT_STEP, fmt::format("{}", action.count));
-      for (std::uint32_t i = 0; i < action.count; ++i) TRY(actions.machine_.step(step.cpu));
-      return {};
+      actions.stepping_ = step.cpu;
+      actions.steps_left_ = action.count;
+      return actions.go_on();
     }
   };
   return std::visit(Performer{*this, step, pause_loop, until}, step.action);

@@ -37,8 +37,14 @@ class Actions {
   // When on_time() wants to be called: the end of a window.
   [[nodiscard]] std::optional<hypervisor::Clock::time_point> next_deadline() const;
   Result<> on_time(hypervisor::Clock::time_point now);
-  // Removes what is armed: a window that is open stays so.
+  // Removes what is armed, and ends what go_on() would go on with: a window that is open stays so.
   Result<> disarm();
+
+  // Goes on with what a step had to leave off because its CPU came to a breakpoint that others wait for: DoStep. To be
+  // called before the machine goes on, when what it had to report has been dealt with.
+  Result<> go_on();
+  // Such an action is not at its end.
+  [[nodiscard]] bool busy() const { return steps_left_ > 0; }
 
   // An open window's end is an IPI.
   [[nodiscard]] bool waits_for_ipi() const;
@@ -68,6 +74,8 @@ class Actions {
   std::uint32_t started_ = 0;  // How many of them.
   Journal& journal_;
   std::vector<Window> windows_;
+  VcpuId stepping_{};
+  std::uint32_t steps_left_ = 0;
   bool disarmed_ = false;
 };
 

@@ -109,6 +109,7 @@ Result<bool> spins_for_ever(Machine& machine, VcpuId vcpu) {
     bool same_memory = true;
     for (int executed = 0; executed < kMaxLoop && same_memory; ++executed) {
       if ((now.rflags & hypervisor::kRflagsIf) != 0) return false;
+      if (TRY(machine.has_hit_to_report(vcpu))) return false;
       same_memory = leaves_memory(machine, vcpu, now);
       const auto before = now;
       const auto stack_before = below_stack(machine, vcpu, before.rsp);

@@ -28,6 +28,7 @@ struct Program {
 class ScriptedMachine : public hypervisor::Machine {
  public:
   std::vector<Program> cpus;
+  std::uint64_t breakpoint = 0;
   std::map<std::uint64_t, std::vector<std::uint8_t>> code;
   std::vector<std::byte> physical;
 
@@ -74,6 +75,7 @@ class ScriptedMachine : public hypervisor::Machine {
     program.at = program.at + 1 < program.states.size() ? program.at + 1 : program.loop_to;
     return {};
   }
+  Result<bool> has_hit_to_report(VcpuId vcpu) override { return registers(vcpu)->rip == breakpoint; }
   Result<> inject_nmi(VcpuId) override { return host_error("not here"); }
   Result<> inject_mce(VcpuId, const hypervisor::MachineCheck&) override { return host_error("not here"); }
   Result<> watch_ipis(std::span<const hypervisor::IcrStore>, std::vector<hypervisor::IpiRule>) override { return {}; }
@@ -107,6 +109,16 @@ TEST(SpinsForEver, ALoopThatIsStillToBeEntered) {
   program.states.insert(program.states.begin(), {.rax = 7, .rip = 0x100, .rflags = 2});
   program.loop_to = 1;
   EXPECT_TRUE(*spins_for_ever(machine, kCpu));
+}
+
+// The observer has its breakpoints on the way of a CPU that comes out of a wait just now: it must hear of them.
+TEST(SpinsForEver, ABreakpointIsNotPassed) {
+  SpinningMachine machine;
+  machine.breakpoint = 0x104;
+  EXPECT_FALSE(*spins_for_ever(machine, kCpu));
+  EXPECT_EQ(machine.registers(kCpu)->rip, 0x104u);
+  EXPECT_FALSE(*spins_for_ever(machine, kCpu));
+  EXPECT_EQ(machine.registers(kCpu)->rip, 0x104u);
 }
 
 // The stub's step over PAUSE comes back to where it began, like one that was given up.

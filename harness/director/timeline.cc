@@ -33,7 +33,7 @@ Result<> Timeline::disarm() {
 }
 
 Result<> Timeline::arm_next() {
-  while (next_ < scenario_.timeline.size()) {
+  while (next_ < scenario_.timeline.size() && !actions_.busy()) {
     const Step& step = scenario_.timeline[next_];
     passes_ = 0;
     if (step.alone) {
@@ -98,6 +98,13 @@ Result<> Timeline::on_time(Clock::time_point now) {
   due_.reset();
   TRY(happen());
   return arm_next();
+}
+
+Result<bool> Timeline::before_resume() {
+  if (!actions_.busy()) return true;
+  TRY(actions_.go_on());
+  if (!actions_.busy()) TRY(arm_next());
+  return true;
 }
 
 bool Timeline::complete() const { return all_steps_happened() && actions_.settled(); }

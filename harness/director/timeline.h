@@ -35,6 +35,7 @@ class Timeline final : public Driver {
   // The end of a window in which a CPU spins, or of the wait for a step.
   [[nodiscard]] std::optional<hypervisor::Clock::time_point> next_deadline() const override;
   Result<> on_time(hypervisor::Clock::time_point now) override;
+  Result<bool> before_resume() override;
 
   // Every step has happened, and no CPU spins any more.
   [[nodiscard]] bool complete() const override;

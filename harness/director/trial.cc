@@ -182,7 +182,9 @@ Result<> Trial::settle() {
 
 Result<> Trial::resume() {
   bool anybody = false;
-  for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) anybody |= !machine_.held(VcpuId{cpu});
+  for (std::uint32_t cpu = 0; cpu < machine_.vcpus() && !anybody; ++cpu) {
+    anybody = !machine_.held(VcpuId{cpu}) || TRY(machine_.has_hit_to_report(VcpuId{cpu}));
+  }
   if (!anybody) return invalid_input("every CPU is held, and no step is left that could release one");
   TRY(machine_.resume());
   running_ = true;

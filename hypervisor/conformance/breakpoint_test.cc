@@ -43,6 +43,41 @@ TEST_P(Breakpoints, EachPassOfEachVcpuIsReportedExactlyOnce) {
   }
 }
 
+// Who steps on past it has to know.
+TEST_P(Breakpoints, OneThatAStepCameToIsReportedBeforeAnythingRuns) {
+  auto guest = at_work(2);
+  ASSERT_NE(guest, nullptr);
+  auto& machine = guest->machine();
+  ASSERT_TRUE(guest->run_to("work_middle", k1));
+  const auto of_k0 = machine.add_breakpoint(guest->at("work_load"), {k0});
+  ASSERT_OK(of_k0);
+  const auto id = machine.add_breakpoint(guest->at("work_test"), {k1});
+  ASSERT_OK(id);
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; machine.registers(k1)->rip != guest->at("work_test").value; ++i) {
+      ASSERT_LT(i, 10);
+      const auto waits = machine.has_hit_to_report(k1);
+      ASSERT_OK(waits);
+      EXPECT_FALSE(*waits);
+      ASSERT_OK(machine.step(k1));
+    }
+    for (int i = 0; i < 2; ++i) {
+      const auto waits = machine.has_hit_to_report(k1);
+      ASSERT_OK(waits);
+      EXPECT_TRUE(*waits) << "asking changes nothing";
+    }
+    const auto others = machine.registers(k0);
+    const auto event = guest->run();
+    ASSERT_EVENT(BreakpointHit, event);
+    EXPECT_EQ(std::get<BreakpointHit>(event).id, *id);
+    EXPECT_EQ(std::get<BreakpointHit>(event).vcpu, k1);
+    EXPECT_EQ(*machine.registers(k0), *others);
+    EXPECT_FALSE(*machine.has_hit_to_report(k1)) << "it has been given out";
+    ASSERT_OK(machine.step(k1));
+    EXPECT_NE(machine.registers(k1)->rip, guest->at("work_test").value);
+  }
+}
+
 TEST_P(Breakpoints, ABreakpointOfOneVcpuIsPassedSilentlyByTheOthers) {
   auto guest = at_work(2);
   ASSERT_NE(guest, nullptr);

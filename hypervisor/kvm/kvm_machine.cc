@@ -89,11 +89,11 @@ void KvmMachine::take_output() {
 Result<> KvmMachine::resume() {
   Lock lock(mutex_);
   TRY(check_stopped("resuming"));
+  // What the present stop still has to report comes first.
+  if (stop_is_queued()) return {};
   if (std::all_of(runners_.begin(), runners_.end(), [](const auto& runner) { return runner->held; })) {
     return host_error("resuming: all vCPUs are held");
   }
-  // What the present stop still has to report comes first.
-  if (stop_is_queued()) return {};
   if (was_reset_) return host_error("resuming: the machine was reset, and has no firmware to boot again");
   return run(lock);
 }
@@ -210,6 +210,26 @@ Result<> KvmMachine::step(VcpuId vcpu) {
   }();
   if (!done) return lose(done.error());
   return done;
+}
+
+bool KvmMachine::hit_is_queued(VcpuId vcpu) const {
+  return std::any_of(events_.begin(), events_.end(), [&](const Event& event) {
+    const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
+    return hit != nullptr && hit->vcpu == vcpu;
+  });
+}
+
+Result<bool> KvmMachine::has_hit_to_report(VcpuId vcpu) {
+  const Lock lock(mutex_);
+  TRY(check_stopped("looking for a breakpoint"));
+  TRY(check_vcpu(vcpu));
+  auto& target = runner(vcpu);
+  // A halted vCPU is not about to execute the instruction that it stands at.
+  if (!hit_is_queued(vcpu) && !target.run.halted) {
+    const Gva at{TRY(target.vcpu.registers()).rip};
+    if (target.standing_at != at) TRY(examine(target));
+  }
+  return hit_is_queued(vcpu);
 }
 
 Result<> KvmMachine::pause() {

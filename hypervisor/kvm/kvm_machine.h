@@ -102,6 +102,7 @@ class KvmMachine final : public hypervisor::Machine {
   Result<> read_physical(Gpa at, std::span<std::byte> into) override;
   Result<> write_physical(Gpa at, std::span<const std::byte> bytes) override;
   Result<> step(VcpuId vcpu) override;
+  Result<bool> has_hit_to_report(VcpuId vcpu) override;
 
   Result<> inject_nmi(VcpuId vcpu) override;
   Result<> inject_mce(VcpuId vcpu, const hypervisor::MachineCheck& error) override;
@@ -192,6 +193,7 @@ class KvmMachine final : public hypervisor::Machine {
   Result<> note_exception(Runner& runner, const hypervisor::Registers& before, const hypervisor::Registers& after);
   void on_stopped(Lock& lock);
   Result<> examine(Runner& runner);
+  [[nodiscard]] bool hit_is_queued(VcpuId vcpu) const;
   void take_output();
   void forget_passes();
   void notify();

@@ -65,11 +65,11 @@ bool QemuMachine::stop_is_queued() const {
 
 Result<> QemuMachine::resume() {
   TRY(check_stopped("resuming"));
+  // What the present stop still has to report comes first.
+  if (stop_is_queued()) return {};
   if (std::all_of(vcpus_.begin(), vcpus_.end(), [](const Vcpu& vcpu) { return vcpu.held; })) {
     return host_error("resuming: all vCPUs are held");
   }
-  // What the present stop still has to report comes first.
-  if (stop_is_queued()) return {};
   return run();
 }
 

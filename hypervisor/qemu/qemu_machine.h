@@ -117,6 +117,7 @@ class QemuMachine final : public hypervisor::Machine {
   Result<> read_physical(Gpa at, std::span<std::byte> into) override;
   Result<> write_physical(Gpa at, std::span<const std::byte> bytes) override;
   Result<> step(VcpuId vcpu) override;
+  Result<bool> has_hit_to_report(VcpuId vcpu) override;
 
   Result<> inject_nmi(VcpuId vcpu) override;
   Result<> inject_mce(VcpuId vcpu, const hypervisor::MachineCheck& error) override;

@@ -137,6 +137,27 @@ Result<> QemuMachine::step(VcpuId vcpu) {
   return done;
 }
 
+Result<bool> QemuMachine::has_hit_to_report(VcpuId vcpu) {
+  TRY(check_stopped("looking for a breakpoint"));
+  TRY(check_vcpu(vcpu));
+  const auto is_queued = [&] {
+    return std::any_of(events_.begin(), events_.end(), [&](const hypervisor::Event& event) {
+      const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
+      return hit != nullptr && hit->vcpu == vcpu;
+    });
+  };
+  if (is_queued()) return true;
+  auto examined = [&]() -> Result<> {
+    const auto registers = TRY(stub_->read_registers(vcpu));
+    const Gva pc{registers.rip};
+    if (vcpus_[index(vcpu)].standing_at == pc || !wanted_.contains(pc)) return {};
+    if (TRY(waits_behind_hlt(vcpu, registers))) return {};
+    return examine(vcpu, registers);
+  }();
+  if (!examined) return lose(examined.error());
+  return is_queued();
+}
+
 Result<> QemuMachine::deliver(const Msi& message) {
   std::array<std::byte, sizeof(message.data)> bytes;
   std::memcpy(bytes.data(), &message.data, sizeof(message.data));

@@ -15,6 +15,7 @@ namespace {
 
 using google::protobuf::util::MessageDifferencer;
 using testing::HasSubstr;
+using testing::StartsWith;
 using v1::Event;
 
 TEST(TrialEventsTest, TheReportIsFoldedFromTheStreamAndNothingElse) {
@@ -68,6 +69,8 @@ workload: {cpu0: syscalls, cpu1: syscalls}
 timeline:
   - {cpu: 1, after: 30ms, do: note}
   - {cpu: 0, after: [10ms, 90ms], do: nmi}
+  - {cpu: 0, at: kexec/jump, do: note}
+  - {cpu: 0, after: 20ms, do: note}
 expect:
   outcome: dumped
   dump: {panic_cpu: 0, cpus_with_registers: 2}
@@ -80,7 +83,8 @@ expect:
   };
   std::set<double> drawn;
   for (const auto& run : result.report.runs()) {
-    ASSERT_EQ(run.steps_size(), 2);
+    ASSERT_EQ(run.steps_size(), 4);
+    for (const auto& step : run.steps()) EXPECT_TRUE(step.happened()) << step.text();
     EXPECT_DOUBLE_EQ(seconds(run.steps(0).wait()), 0.03);
     EXPECT_GE(seconds(run.steps(0).at()), 0.03);
     const auto wait = seconds(run.steps(1).wait());
@@ -88,6 +92,8 @@ expect:
     EXPECT_LE(wait, 0.09);
     EXPECT_GE(seconds(run.steps(1).at()) - seconds(run.steps(0).at()), wait);
     drawn.insert(wait);
+    EXPECT_THAT(run.steps(2).place(), HasSubstr("machine_kexec"));
+    EXPECT_THAT(run.steps(3).place(), StartsWith("0x")) << "the symbols are those of the kernel that is gone";
   }
   EXPECT_EQ(drawn.size(), 3u) << "each trial draws anew";
 }

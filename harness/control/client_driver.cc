@@ -127,6 +127,16 @@ Result<bool> ClientDriver::on_breakpoint(const hypervisor::BreakpointHit& hit, c
   return false;
 }
 
+// The observer's breakpoint at this place was reported first, and the client's will not be any more.
+Result<> ClientDriver::on_jump(VcpuId vcpu, const hypervisor::Registers& registers) {
+  for (const auto& [number, breakpoint] : breakpoints_) {
+    const bool here = std::ranges::find(breakpoint.at, Gva{registers.rip}) != breakpoint.at.end() &&
+                      (breakpoint.cpus.empty() || breakpoint.cpus.contains(vcpu));
+    if (here && harness::holds(breakpoint.condition, registers)) TRY(tell_stopped(number, vcpu));
+  }
+  return disarm();
+}
+
 Result<> ClientDriver::on_ipi(const hypervisor::Ipi& ipi) {
   if (disarmed_) return {};
   TRY(actions_.on_ipi(ipi));
@@ -334,7 +344,7 @@ Result<> ClientDriver::go_on() {
 Result<> ClientDriver::add_breakpoint(const v1::AddBreakpointOperation& operation, v1::AddBreakpointResult& result) {
   Breakpoint breakpoint;
   for (const auto cpu : operation.cpus()) breakpoint.cpus.insert(TRY(read_cpu(cpu, machine_.vcpus())));
-  std::vector<Gva> at;
+  auto& at = breakpoint.at;
   switch (operation.where_case()) {
     case v1::AddBreakpointOperation::kPoint: {
       const auto place = TRY(read_point(operation.point()));

@@ -56,6 +56,7 @@ class ClientDriver final : public harness::Driver {
   Result<v1::ControlRequest> after_trial(bool spent);
 
   Result<> begin() override { return {}; }
+  Result<> on_jump(VcpuId vcpu, const hypervisor::Registers& registers) override;
   Result<> disarm() override;
   Result<bool> on_breakpoint(const hypervisor::BreakpointHit& hit, const hypervisor::Registers& registers) override;
   Result<> on_ipi(const hypervisor::Ipi& ipi) override;
@@ -72,6 +73,7 @@ class ClientDriver final : public harness::Driver {
  private:
   struct Breakpoint {
     std::set<VcpuId> cpus;  // Empty: all.
+    std::vector<Gva> at;    // Empty for an IPI.
     std::set<hypervisor::BreakpointId> armed;
     kernels::PointCondition condition = kernels::PointCondition::kAlways;
     std::optional<harness::AtIpi> ipi;

@@ -277,8 +277,22 @@ TEST_F(ClientDriverTest, RulesAreTheTrials) {
   EXPECT_FALSE(driver().take_new_ipi_rules());
 }
 
+TEST_F(ClientDriverTest, ABreakpointAtTheLastInstructionIsTold) {
+  auto add = request();
+  add.mutable_add_breakpoint()->set_address(panic_address());
+  add.mutable_add_breakpoint()->add_cpus(1);
+  EXPECT_TRUE(ask(add).has_breakpoint_added());
+  session_.responses.clear();
+  for (auto& cpu : session_.machine.cpus) cpu.rip = panic_address();
+  ASSERT_TRUE(driver().on_jump(VcpuId{1}, session_.machine.cpus[1]));
+  ASSERT_THAT(session_.responses, SizeIs(1));
+  EXPECT_EQ(session_.responses.at(0).event().stopped().cpu(), 1U);
+  EXPECT_THAT(session_.machine.breakpoints, IsEmpty());
+}
+
 TEST_F(ClientDriverTest, BehindTheJumpNothingIsSetInCodeThatIsGone) {
-  ASSERT_TRUE(driver().disarm());
+  ASSERT_TRUE(driver().on_jump(VcpuId{0}, session_.machine.cpus[0]));
+  EXPECT_THAT(session_.responses, IsEmpty());
   auto add = request();
   add.mutable_add_breakpoint()->set_point("panic");
   EXPECT_EQ(ask(add).error().code(), ControlError::CODE_PRECONDITION);

@@ -22,7 +22,10 @@ class Driver {
 
   // The machine stands restored, and the observer's breakpoints are set.
   virtual Result<> begin() = 0;
-  // Other code lies at the kernel's addresses from here on, or the trial is over: removes every breakpoint of its own.
+  // The vCPU is about to execute the kernel's last instruction, as in a breakpoint that everybody may wait for. Behind
+  // it other code lies at the kernel's addresses: every breakpoint of its own is removed then.
+  virtual Result<> on_jump(VcpuId vcpu, const hypervisor::Registers& registers) = 0;
+  // The trial is over: removes every breakpoint of its own.
   virtual Result<> disarm() = 0;
 
   // False if the breakpoint is not one of its own.

@@ -14,6 +14,15 @@ using hypervisor::Clock;
 using hypervisor::Ipi;
 using hypervisor::Registers;
 
+namespace {
+
+bool outlives_the_kernel(const Step& step) {
+  return step.after && (std::holds_alternative<DoNmi>(step.action) || std::holds_alternative<DoMce>(step.action) ||
+                        std::holds_alternative<DoNote>(step.action));
+}
+
+}  // namespace
+
 Timeline::Timeline(hypervisor::Machine& machine, const Scenario& scenario, const Plan& plan,
                    const RunningKernel& kernel, std::span<const Gpa> start_pages, Journal& journal)
     : machine_(machine),
@@ -25,9 +34,19 @@ Timeline::Timeline(hypervisor::Machine& machine, const Scenario& scenario, const
 
 Result<> Timeline::begin() { return arm_next(); }
 
+Result<> Timeline::on_jump(VcpuId vcpu, const Registers& registers) {
+  // The observer's breakpoint at this place was reported first, and those of the steps will not be any more.
+  const bool waits_here = !all_steps_happened() && scenario_.timeline[next_].cpu == vcpu &&
+                          std::ranges::any_of(plan_.steps[next_].at, [&](LinkAddress at) {
+                            return kernel_.running(at).value == registers.rip;
+                          });
+  if (waits_here && holds(plan_.steps[next_].condition, registers)) TRY(come_by());
+  return disarm();
+}
+
 Result<> Timeline::disarm() {
   disarmed_ = true;
-  due_.reset();
+  if (due_ && !outlives_the_kernel(scenario_.timeline[next_])) due_.reset();
   TRY(remove_breakpoints(machine_, armed_));
   return actions_.disarm();
 }
@@ -35,6 +54,7 @@ Result<> Timeline::disarm() {
 Result<> Timeline::arm_next() {
   while (next_ < scenario_.timeline.size() && !actions_.busy()) {
     const Step& step = scenario_.timeline[next_];
+    if (disarmed_ && !outlives_the_kernel(step)) return {};
     passes_ = 0;
     if (step.alone) {
       held_before_alone_.emplace();
@@ -66,10 +86,7 @@ Result<> Timeline::arm_next() {
 
 Result<bool> Timeline::on_breakpoint(const BreakpointHit& hit, const Registers& registers) {
   if (armed_.contains(hit.id)) {
-    if (!holds(plan_.steps[next_].condition, registers)) return true;
-    if (++passes_ < scenario_.timeline[next_].hit) return true;
-    TRY(happen());
-    TRY(arm_next());
+    if (holds(plan_.steps[next_].condition, registers)) TRY(come_by());
     return true;
   }
   return actions_.on_breakpoint(hit, registers);
@@ -82,7 +99,11 @@ Result<> Timeline::on_ipi(const Ipi& ipi) {
   const Step& step = scenario_.timeline[next_];
   const auto* event = std::get_if<AtIpi>(&step.at);
   if (event == nullptr || ipi.source != step.cpu || !matches(*event, ipi)) return {};
-  if (++passes_ < step.hit) return {};
+  return come_by();
+}
+
+Result<> Timeline::come_by() {
+  if (++passes_ < scenario_.timeline[next_].hit) return {};
   TRY(happen());
   return arm_next();
 }
@@ -124,7 +145,8 @@ Result<> Timeline::happen() {
   auto& happened = *event.mutable_step_happened();
   happened.set_number(step.number);
   happened.set_rip(registers.rip);
-  happened.set_place(kernel_.symbolise({registers.rip}).value_or(fmt::format("{:#x}", registers.rip)));
+  const auto symbol = disarmed_ ? std::nullopt : kernel_.symbolise({registers.rip});
+  happened.set_place(symbol.value_or(fmt::format("{:#x}", registers.rip)));
   journal_.add(std::move(event));
 
   TRY(remove_breakpoints(machine_, armed_));

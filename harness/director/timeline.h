@@ -29,6 +29,9 @@ class Timeline final : public Driver {
 
   // Arms the first step. A step without a place happens at once, and so on.
   Result<> begin() override;
+  // A step that waits for this place happens. Of those behind it only the ones go on that need nothing of the kernel:
+  // NMIs, machine checks and notes after a time.
+  Result<> on_jump(VcpuId vcpu, const hypervisor::Registers& registers) override;
   Result<> disarm() override;
   Result<bool> on_breakpoint(const hypervisor::BreakpointHit& hit, const hypervisor::Registers& registers) override;
   Result<> on_ipi(const hypervisor::Ipi& ipi) override;
@@ -46,6 +49,8 @@ class Timeline final : public Driver {
 
  private:
   [[nodiscard]] bool all_steps_happened() const { return next_ == scenario_.timeline.size(); }
+  // The CPU has come once more by the place of the step that is armed, which may happen now.
+  Result<> come_by();
   // Arms the next step, and carries out those that have no place.
   Result<> arm_next();
   // The step that is armed has been reached by its CPU.
@@ -58,7 +63,7 @@ class Timeline final : public Driver {
   Journal& journal_;
   std::size_t next_ = 0;  // The step that is armed.
   std::uint32_t passes_ = 0;
-  bool disarmed_ = false;
+  bool disarmed_ = false;  // The kernel that the places are of is gone.
   std::set<hypervisor::BreakpointId> armed_;
   std::optional<hypervisor::Clock::time_point> due_;  // When the armed step happens, if it waits for a time.
   std::optional<std::vector<bool>> held_before_alone_;

@@ -89,7 +89,7 @@ class Trial {
   void on_reset(std::string_view how);
   Result<> on_deadline();
   Result<> on_limit(Clock::time_point now);
-  Result<> on_jump();
+  Result<> on_jump(VcpuId owner, const hypervisor::Registers& registers);
   Result<> check_capture_image();
   Result<> quiet_first_agent();
   // Lets the driver have the machine while it stands still. False: the trial is to end.
@@ -181,6 +181,7 @@ Result<> Trial::settle() {
 }
 
 Result<> Trial::resume() {
+  // Of a held CPU something may still be to be told.
   bool anybody = false;
   for (std::uint32_t cpu = 0; cpu < machine_.vcpus() && !anybody; ++cpu) {
     anybody = !machine_.held(VcpuId{cpu}) || TRY(machine_.has_hit_to_report(VcpuId{cpu}));
@@ -316,11 +317,11 @@ Result<> Trial::on_breakpoint(const hypervisor::BreakpointHit& hit) {
     TRY(observer_.on_breakpoint(hit, registers));
     if (observer_.reset_begun() && !reset_had_begun) take_places();
   }
-  if (observer_.jumped() && !capture_console_.watching()) return on_jump();
+  if (observer_.jumped() && !capture_console_.watching()) return on_jump(hit.vcpu, registers);
   return {};
 }
 
-Result<> Trial::on_jump() {
+Result<> Trial::on_jump(VcpuId owner, const hypervisor::Registers& registers) {
   for (std::uint32_t cpu = 0; cpu < machine_.vcpus(); ++cpu) {
     const VcpuId vcpu{cpu};
     const auto& truth = observer_.truth();
@@ -329,7 +330,7 @@ Result<> Trial::on_jump() {
     if (vcpu != truth.owner && !stopped) journal_.stage("not-stopped", vcpu);
   }
   // From here on other code runs at other addresses: every breakpoint would be a trap for the innocent.
-  TRY(driver_.disarm());
+  TRY(driver_.on_jump(owner, registers));
   TRY(observer_.disarm());
   TRY(gate_.disarm());
   TRY(check_capture_image());

@@ -8,8 +8,8 @@
 
 namespace panicroom::harness {
 
-// The machine is stopped, with a user process on CPU 0 that runs or sleeps. May execute instructions on that CPU.
-// Errors as those of kernels::find_kaslr_slide(), and the machine's.
+// The machine is stopped. May execute instructions, until a CPU is in the kernel. Errors as those of
+// kernels::find_kaslr_slide(), and the machine's.
 Result<KaslrSlide> find_running_slide(hypervisor::Machine& machine, const kernels::KernelImage& image);
 
 }  // namespace panicroom::harness

@@ -57,6 +57,7 @@ TEST(Json, IsProtobufsMappingWithZerosVisible) {
    "pin": [],
    "expectedOutcome": "OUTCOME_UNSPECIFIED",
    "kernelReference": "",
+   "ipisLeftOut": "0",
    "wall": "0.250s"
   }
  ],

@@ -46,6 +46,7 @@ Result<Selection> select_scenarios(std::vector<Scenario> scenarios, const Select
                          did_you_mean(tier, tiers), to_text(known));
   }
   std::vector<std::string_view> names;
+  names.reserve(scenarios.size());
   for (const Scenario& scenario : scenarios) names.push_back(scenario.name);
   for (const std::string& pattern : selectors.names) {
     if (std::ranges::any_of(scenarios, [&](const auto& scenario) { return matches(pattern, scenario); })) continue;

@@ -37,7 +37,7 @@ TEST(SelectionTest, WithoutAnyTheDefaultOneAndTheRestIsCounted) {
   EXPECT_EQ(to_text(selection->left_out), "2 of tier seed, 1 of tier slow");
 }
 
-TEST(SelectionTest, ExactlyThoseThatAreNamed) {
+TEST(SelectionTest, ExactlyTheTiersThatAreAskedFor) {
   const Selectors seed{.tiers = {"seed"}, .names = {}};
   EXPECT_THAT(names(*select_scenarios(some(), seed)), ElementsAre("b", "d"));
   EXPECT_THAT(select_scenarios(some(), seed)->left_out, ElementsAre(Pair("default", 1u), Pair("slow", 1u)));

@@ -194,11 +194,11 @@ Result<> KvmMachine::on_internal_error(Runner& runner) {
       request_stop();
       return {};
     }
-    if (opcode[0] == kFwait && quirks_.refuses_fwait) {
+    if (opcode[0] == kFwait && quirks_.emulates_kernel_code) {
       ++regs.rip;
       return runner.vcpu.set_regs(regs);
     }
-    if (opcode[0] == kInt3 && quirks_.refuses_int3) {
+    if (opcode[0] == kInt3 && quirks_.emulates_kernel_code) {
       ++regs.rip;
       TRY(runner.vcpu.set_regs(regs));
       auto events = TRY(runner.vcpu.events());

@@ -158,34 +158,13 @@ Result<bool> syscall_keeps_user_segments(ProbeGuest& guest) {
   return host_error("a SYSCALL of the guest's led to port {:#x}", *port);
 }
 
-// KVM's CPUID without the features of leaf 7.
-std::vector<kvm_cpuid_entry2> without_extended_features(const KvmDevice& device) {
-  constexpr std::uint32_t kFeatures = 7;
-  auto cpuid = device.supported_cpuid();
-  for (auto& leaf : cpuid) {
-    if (leaf.function == kFeatures) leaf.eax = leaf.ebx = leaf.ecx = leaf.edx = 0;
-  }
-  return cpuid;
-}
-
-// Whether the guest still sees features of leaf 7, which it was not given.
-Result<bool> features_are_forced(ProbeGuest& guest) {
-  const auto port = TRY(try_instruction(guest, {0xb8, 0x07, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2}));  // CPUID: EAX 7, ECX 0
-  if (port != kReached) return host_error("KVM does not run a CPUID of the guest's");
-  return TRY(guest.vcpu().regs()).rbx != 0;
-}
-
 }  // namespace
 
 // One guest for all of it, because making a machine is most of a probe's cost.
 Result<HostQuirks> probe_host(const KvmDevice& device) {
   HostQuirks quirks;
   auto guest = TRY(ProbeGuest::create(device));
-  TRY(guest.vcpu().set_cpuid(without_extended_features(device)));
-  quirks.cpuid_features_are_forced = TRY(features_are_forced(guest));
   quirks.emulates_kernel_code = !TRY(try_instruction(guest, {0xf3, 0x0f, 0xb8, 0xc0}));  // POPCNT EAX, EAX
-  quirks.refuses_fwait = !TRY(try_instruction(guest, {0x9b}));
-  quirks.refuses_int3 = !TRY(try_instruction(guest, {0xcc}));
   quirks.syscall_keeps_user_segments = TRY(syscall_keeps_user_segments(guest));
   return quirks;
 }

@@ -20,9 +20,6 @@ std::string HostQuirks::describe() const {
   std::vector<std::string_view> names;
   if (emulates_kernel_code) names.emplace_back("kernel code is emulated");
   if (syscall_keeps_user_segments) names.emplace_back("SYSCALL keeps the user's segments");
-  if (cpuid_features_are_forced) names.emplace_back("CPUID features cannot be masked");
-  if (refuses_int3) names.emplace_back("INT3 is refused");
-  if (refuses_fwait) names.emplace_back("FWAIT is refused");
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
 }
 

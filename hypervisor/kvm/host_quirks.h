@@ -2,8 +2,9 @@
 //
 // Some nested hypervisors run a guest's user code (CPL 3) as it is and its kernel code (CPL 0) in KVM's instruction
 // emulator. That emulator does not know every instruction, lets some CPUID bits not be masked, and one is known that
-// executes SYSCALL wrongly. probe_host() finds out by small guests, and only what it found is repaired: on hardware
-// that virtualises, nothing is.
+// executes SYSCALL wrongly. probe_host() finds out by a small guest, and only what it found is repaired: on hardware
+// that virtualises, nothing is. Which other instructions the emulator refuses is not asked beforehand: each refusal
+// costs KVM half a millisecond, and the one that matters tells of itself (KVM_EXIT_INTERNAL_ERROR).
 //
 // Threading: HostQuirks is a plain value; probe_host() may run in any thread.
 #pragma once
@@ -28,23 +29,15 @@ struct HostQuirks {
   // SYSCALL from CPL 3 sets RIP, RCX, R11 and RFLAGS and leaves CS and SS as they were: fetching the first instruction
   // of the handler raises a page fault.
   bool syscall_keeps_user_segments = false;
-  // KVM_SET_CPUID2 does not take away the features of leaf 7, though the guest is told a lower highest leaf.
-  bool cpuid_features_are_forced = false;
   // Kernel code is emulated: POPCNT, which every processor with virtualisation has, is refused.
   bool emulates_kernel_code = false;
-  // An INT3 in kernel code ends KVM_RUN as an internal error, with RIP at it.
-  bool refuses_int3 = false;
-  bool refuses_fwait = false;
 
-  [[nodiscard]] bool any() const {
-    return syscall_keeps_user_segments || cpuid_features_are_forced || emulates_kernel_code || refuses_int3 ||
-           refuses_fwait;
-  }
+  [[nodiscard]] bool any() const { return syscall_keeps_user_segments || emulates_kernel_code; }
   // "none", or the quirks' names with commas between.
   [[nodiscard]] std::string describe() const;
 };
 
-// Runs the probes: a few milliseconds. kHost if a probe itself cannot be made.
+// Runs the probes: about a millisecond. kHost if a probe itself cannot be made.
 Result<HostQuirks> probe_host(const KvmDevice& device);
 
 // What a guest's CPUID must not show on such a host: instructions that the kernel would use and the emulator refuses.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <future>
 #include <memory>
 #include <mutex>
 
@@ -84,10 +85,11 @@ Result<> KvmMachine::start(const hypervisor::MachineConfig& config, const KvmOpt
   cancel_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_ || !cancel_) return errno_error(errno, "making an eventfd");
   const auto device = TRY(KvmDevice::open());
-  quirks_ = TRY(quirks_of_host(device));
+  auto quirks = std::async(std::launch::async, [&device] { return quirks_of_host(device); });
   vm_.emplace(TRY(Vm::create(device)));
   memory_.emplace(TRY(GuestMemory::create(config.memory_bytes)));
   for (const auto& slot : memory_->slots()) TRY(vm_->add_memory(slot.begin, std::span(slot.host, slot.size)));
+  quirks_ = TRY(quirks.get());
   for (std::uint32_t i = 0; i < config.vcpus; ++i) {
     auto vcpu = TRY(Vcpu::create(device, vm_->fd(), i));
     TRY(vcpu.set_cpuid(cpuid_of(VcpuId{i}, config.vcpus, device.supported_cpuid(), quirks_)));

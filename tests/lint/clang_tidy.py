@@ -23,18 +23,18 @@ FUZZ_ENTRY = "LLVMFuzzerTestOneInput"
 
 
 def compile_flags(entry):
-    """The words of the entry's compile command without the compiler, its launcher, the source and the outputs."""
+    """The words of the entry's compile command without the compiler, its launcher, the source, the outputs and what is
+    precompiled, which would stand for an #include that a source lacks."""
     words = shlex.split(entry["command"])
+    launcher = next((i for i, word in enumerate(words) if os.path.basename(word) == "ccache"), -1)
     flags = []
-    after_compiler = skip = False
-    for word in words:
-        if not after_compiler:
-            after_compiler = "ccache" not in os.path.basename(word)
-        elif skip:
+    skip = False
+    for word in words[launcher + 2:]:
+        if skip:
             skip = False
-        elif word in ("-o", "-MF", "-MT", "-MQ"):
+        elif word in ("-o", "-MF", "-MT", "-MQ", "-include", "-Xclang"):
             skip = True
-        elif word not in ("-c", "-MD", "-MMD", entry["file"]):
+        elif word not in ("-c", "-MD", "-MMD", "-Winvalid-pch", entry["file"]):
             flags.append(word)
     return tuple(flags)
 

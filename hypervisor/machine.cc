@@ -36,4 +36,9 @@ bool stops(const Event& event) {
          std::holds_alternative<Paused>(event) || std::holds_alternative<MachineLost>(event);
 }
 
+bool is_hit_of(const Event& event, VcpuId vcpu) {
+  const auto* hit = std::get_if<BreakpointHit>(&event);
+  return hit != nullptr && hit->vcpu == vcpu;
+}
+
 }  // namespace panicroom::hypervisor

@@ -117,6 +117,8 @@ using Event = std::variant<Output, BreakpointHit, IpiSent, GuestReset, GuestShut
 
 // True if no vCPU runs any more after this event.
 bool stops(const Event& event);
+// True for that vCPU's BreakpointHit.
+bool is_hit_of(const Event& event, VcpuId vcpu);
 
 class Machine {
  public:

@@ -17,6 +17,13 @@ TEST(Machine, OnlyEventsAfterWhichNothingRunsAreStops) {
   EXPECT_FALSE(stops(Cancelled{}));
 }
 
+TEST(Machine, AHitIsOneVcpus) {
+  const Event hit = BreakpointHit{VcpuId{1}, BreakpointId{7}, Gva{1}};
+  EXPECT_TRUE(is_hit_of(hit, VcpuId{1}));
+  EXPECT_FALSE(is_hit_of(hit, VcpuId{0}));
+  EXPECT_FALSE(is_hit_of(Paused{}, VcpuId{1}));
+}
+
 TEST(Machine, EveryCapabilityAndDeliveryModeHasAName) {
   EXPECT_EQ(name(Capability::kSnapshot), "snapshot");
   EXPECT_EQ(name(Capability::kIpiPolicy), "ipi-policy");

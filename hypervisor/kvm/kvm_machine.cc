@@ -197,10 +197,7 @@ Result<> KvmMachine::step(VcpuId vcpu) {
   auto& target = runner(vcpu);
   if (target.run.halted) return invalid_input("vCPU {} waits in HLT: there is nothing to step", vcpu);
   // What the vCPU still had to report is past.
-  std::erase_if(events_, [&](const Event& event) {
-    const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
-    return hit != nullptr && hit->vcpu == vcpu;
-  });
+  std::erase_if(events_, [&](const hypervisor::Event& event) { return is_hit_of(event, vcpu); });
   auto done = [&]() -> Result<> {
     const auto before = TRY(target.vcpu.registers());
     target.standing_at.reset();
@@ -213,10 +210,7 @@ Result<> KvmMachine::step(VcpuId vcpu) {
 }
 
 bool KvmMachine::hit_is_queued(VcpuId vcpu) const {
-  return std::any_of(events_.begin(), events_.end(), [&](const Event& event) {
-    const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
-    return hit != nullptr && hit->vcpu == vcpu;
-  });
+  return std::any_of(events_.begin(), events_.end(), [&](const Event& event) { return is_hit_of(event, vcpu); });
 }
 
 Result<bool> KvmMachine::has_hit_to_report(VcpuId vcpu) {

@@ -53,10 +53,7 @@ Result<> QemuMachine::set_registers(VcpuId vcpu, const hypervisor::Registers& re
   state.standing_at.reset();
   state.interrupted.reset();
   // It is not at the breakpoints that it had still to report.
-  std::erase_if(events_, [&](const hypervisor::Event& event) {
-    const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
-    return hit != nullptr && hit->vcpu == vcpu;
-  });
+  std::erase_if(events_, [&](const hypervisor::Event& event) { return is_hit_of(event, vcpu); });
   return {};
 }
 

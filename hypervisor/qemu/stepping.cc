@@ -123,10 +123,7 @@ Result<> QemuMachine::step(VcpuId vcpu) {
   TRY(check_stopped("stepping"));
   TRY(check_vcpu(vcpu));
   // What the vCPU still had to report is past.
-  std::erase_if(events_, [&](const hypervisor::Event& event) {
-    const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
-    return hit != nullptr && hit->vcpu == vcpu;
-  });
+  std::erase_if(events_, [&](const hypervisor::Event& event) { return is_hit_of(event, vcpu); });
   const auto before = TRY(or_lose(stub_->read_registers(vcpu)));
   const auto site = sites_.find(Gva{before.rip});
   auto done = [&]() -> Result<> {
@@ -141,10 +138,8 @@ Result<bool> QemuMachine::has_hit_to_report(VcpuId vcpu) {
   TRY(check_stopped("looking for a breakpoint"));
   TRY(check_vcpu(vcpu));
   const auto is_queued = [&] {
-    return std::any_of(events_.begin(), events_.end(), [&](const hypervisor::Event& event) {
-      const auto* hit = std::get_if<hypervisor::BreakpointHit>(&event);
-      return hit != nullptr && hit->vcpu == vcpu;
-    });
+    return std::any_of(events_.begin(), events_.end(),
+                       [&](const hypervisor::Event& event) { return is_hit_of(event, vcpu); });
   };
   if (is_queued()) return true;
   auto examined = [&]() -> Result<> {

@@ -80,20 +80,24 @@ TEST(Verdict, AHangElsewhereIsNotTheOneThatIsExpected) {
   auto& one = *good.add_places();
   one.set_cpu(1);
   one.set_place("crash_nmi_callback+0x38");
-  const auto verdict = [](v1::Run run, std::map<std::uint32_t, std::string> where) {
+  const auto verdict = [](v1::Run run, std::map<std::uint32_t, std::vector<std::string>> where) {
     decide_verdict({.outcome = Outcome::kHung, .where = std::move(where)}, run);
     return run;
   };
-  EXPECT_EQ(verdict(good, {{0, "down_trylock"}, {1, "crash_nmi_callback"}}).verdict(), v1::VERDICT_PASS);
-  EXPECT_EQ(verdict(good, {{0, "native_queued_spin_lock_slowpath"}}).verdict(), v1::VERDICT_PASS);
+  EXPECT_EQ(verdict(good, {{0, {"down_trylock"}}, {1, {"crash_nmi_callback"}}}).verdict(), v1::VERDICT_PASS);
+  EXPECT_EQ(verdict(good, {{0, {"native_queued_spin_lock_slowpath"}}}).verdict(), v1::VERDICT_PASS);
+
+  // One of several is enough.
+  EXPECT_EQ(verdict(good, {{0, {"vpanic", "down_trylock"}}}).verdict(), v1::VERDICT_PASS);
+  EXPECT_THAT(verdict(good, {{0, {"vpanic", "panic"}}}).detail(), HasSubstr("not in vpanic or panic"));
 
   // A name that only begins alike is another function.
-  const auto elsewhere = verdict(good, {{0, "down"}});
+  const auto elsewhere = verdict(good, {{0, {"down"}}});
   EXPECT_EQ(elsewhere.verdict(), v1::VERDICT_FAIL);
   EXPECT_THAT(elsewhere.detail(), HasSubstr("CPU 0 is in native_queued_spin_lock_slowpath.part.0+0x52"));
   EXPECT_THAT(elsewhere.detail(), HasSubstr("not in down"));
-  EXPECT_EQ(verdict(good, {{1, "down_trylock"}}).verdict(), v1::VERDICT_FAIL);
-  EXPECT_THAT(verdict(good, {{2, "up"}}).detail(), HasSubstr("not known where CPU 2 is"));
+  EXPECT_EQ(verdict(good, {{1, {"down_trylock"}}}).verdict(), v1::VERDICT_FAIL);
+  EXPECT_THAT(verdict(good, {{2, {"up"}}}).detail(), HasSubstr("not known where CPU 2 is"));
 }
 
 TEST(Verdict, TheRightOutcomeForAnotherReasonFails) {

@@ -111,19 +111,28 @@ bool has_places(Outcome outcome) {
   return outcome == Outcome::kHung || outcome == Outcome::kCaptureFailed || outcome == Outcome::kReset;
 }
 
-std::map<std::uint32_t, std::string> read_where(const YamlNode& node, std::uint32_t vcpus, Diagnostics& diagnostics) {
-  std::map<std::uint32_t, std::string> where;
+std::optional<std::string> read_function(const YamlNode& node, std::string_view cpu, Diagnostics& diagnostics) {
+  auto function = read_text(node, cpu, diagnostics);
+  if (!function) return std::nullopt;
+  const auto spec = kernels::PointSpec::parse(*function);
+  if (!spec || !std::holds_alternative<kernels::SymbolPoint>(spec->what) || function->find('+') != std::string::npos) {
+    diagnostics.add(node.at, "'{}': {} is not the name of a function", cpu, shown(*function));
+    return std::nullopt;
+  }
+  return function;
+}
+
+std::map<std::uint32_t, std::vector<std::string>> read_where(const YamlNode& node, std::uint32_t vcpus,
+                                                             Diagnostics& diagnostics) {
+  std::map<std::uint32_t, std::vector<std::string>> where;
   for (const NamedNode& entry : entries(node, "where", diagnostics)) {
     const auto cpu = read_cpu_key(entry, "where", vcpus, diagnostics);
-    const auto function = read_text(*entry.value, entry.name, diagnostics);
-    if (!cpu || !function) continue;
-    const auto spec = kernels::PointSpec::parse(*function);
-    if (!spec || !std::holds_alternative<kernels::SymbolPoint>(spec->what) ||
-        function->find('+') != std::string::npos) {
-      diagnostics.add(entry.value->at, "'{}': {} is not the name of a function", entry.name, shown(*function));
-      continue;
+    if (!cpu) continue;
+    const bool several = entry.value->kind == YamlNode::Kind::kSequence;
+    if (several && entry.value->items.empty()) diagnostics.add(entry.value->at, "'{}' is an empty list", entry.name);
+    for (const YamlNode& one : several ? entry.value->items : std::vector{*entry.value}) {
+      if (auto function = read_function(one, entry.name, diagnostics)) where[*cpu].push_back(*std::move(function));
     }
-    where[*cpu] = *function;
   }
   return where;
 }

@@ -209,6 +209,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"WorkloadOfAnotherAction", step("cpu: 0, do: note, ^workload: kmsg"), {"'note'", "start"}},
         Mistake{"WhereCpu", expecting("{outcome: hung, where: {^cpu2: up}}"), {"'cpu2'", "2 CPU(s)"}},
         Mistake{"WhereNoFunction", expecting("{outcome: hung, where: {cpu1: ^up+0x3}}"), {"cpu1", "'up+0x3'"}},
+        Mistake{"WhereInNone", expecting("{outcome: hung, where: {cpu1: ^[]}}"), {"'cpu1'", "empty list"}},
+        Mistake{"WhereInOneOf", expecting("{outcome: hung, where: {cpu1: [up, ^up+0x3]}}"), {"cpu1", "'up+0x3'"}},
         Mistake{"WhereOfADump", expecting("{outcome: dumped, ^where: {cpu1: up}}"), {"'dumped'"}},
         Mistake{"MessageState", expecting("{outcome: hung, panic_message: {console: ^hole}}"), {"'hole'", "'whole'"}},
         Mistake{

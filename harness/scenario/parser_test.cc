@@ -117,14 +117,15 @@ timeline:
   - {cpu: 0, do: start, workload: kmsg}
 expect:
   outcome: hung
-  where: {cpu1: native_stop_other_cpus, cpu0: down_trylock}
+  where: {cpu1: native_stop_other_cpus, cpu0: [down_trylock, up]}
   because: every CPU
   panic_message: {console: garbled}
 )",
                                 "x.yaml"));
   EXPECT_THAT(starts(s), ElementsAre(StartedWorkload{VcpuId{1}, "reboot"}, StartedWorkload{VcpuId{0}, "kmsg"}));
   EXPECT_EQ(s.timeline[0].text, "cpu 1: start reboot at workload, 2nd pass");
-  const std::map<std::uint32_t, std::string> where = {{0, "down_trylock"}, {1, "native_stop_other_cpus"}};
+  const std::map<std::uint32_t, std::vector<std::string>> where = {{0, {"down_trylock", "up"}},
+                                                                   {1, {"native_stop_other_cpus"}}};
   EXPECT_EQ(s.expect.front().expectation.where, where);
   EXPECT_EQ(s.expect.front().expectation.because, "every CPU");
   EXPECT_EQ(s.expect.front().expectation.panic_message.console, MessageState::kGarbled);

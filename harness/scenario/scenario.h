@@ -156,8 +156,9 @@ struct MessageExpectation {
 struct Expectation {
   Outcome outcome = Outcome::kDumped;
   DumpExpectation dump = {};
-  // By CPU, the function that it is in, or that one of its callers is, when the outcome is decided.
-  std::map<std::uint32_t, std::string> where = {};
+  // By CPU, the function that it is in, or that one of its callers is, when the outcome is decided: one of these,
+  // because kernels name it differently.
+  std::map<std::uint32_t, std::vector<std::string>> where = {};
   std::optional<std::string> because = {};  // A part of the outcome's detail.
   MessageExpectation panic_message = {};    // Of the CPU that went on in panic().
 };

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <string>
@@ -51,6 +52,18 @@ int open_or_give_up(const char* path, int flags, Progress& progress) {
 
 [[noreturn]] void spin_in_user_mode(VcpuId cpu, Progress& progress) {
   while (true) {
+    for (int i = 0; i < 10'000; ++i) __builtin_ia32_pause();
+    progress.pass(cpu);
+  }
+}
+
+// A pipe's inode is freed when RCU's grace period is over: there is always one that somebody waits for. And RCU's stalls
+// are found by the tick, which an idle CPU does not have.
+[[noreturn]] void make_pipes(VcpuId cpu, Progress& progress) {
+  while (true) {
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) give_up(progress);
+    for (const int end : ends) close(end);
     for (int i = 0; i < 10'000; ++i) __builtin_ia32_pause();
     progress.pass(cpu);
   }
@@ -198,6 +211,8 @@ void run_workload(const PinnedWorkload& pinned, Progress& progress) {
       break;
     case WorkloadKind::kHostname:
       set_hostname(pinned.cpu, progress);
+    case WorkloadKind::kRcu:
+      make_pipes(pinned.cpu, progress);
     case WorkloadKind::kHotplug:
       plug_cpu(pinned.cpu, progress);
     case WorkloadKind::kCpuOffline:

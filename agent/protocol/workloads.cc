@@ -20,6 +20,7 @@ constexpr std::array kWorkloads = {
     Workload{WorkloadKind::kSysrqF, "sysrq-f", "calls the OOM killer by SysRq: it finds no victim and dumps its stack"},
     Workload{WorkloadKind::kHostname, "hostname",
              "sets the host name, which takes a lock of the kernel's for which others wait asleep"},
+    Workload{WorkloadKind::kRcu, "rcu", "has RCU free something over and over, and spins in user mode between"},
     Workload{WorkloadKind::kHotplug, "hotplug", "takes the last other CPU offline and online again"},
     Workload{WorkloadKind::kSysrqC, "sysrq-c", "crashes the kernel by SysRq", true},
     Workload{WorkloadKind::kReboot, "reboot", "reboots the machine", true},
@@ -81,6 +82,8 @@ std::string_view point_symbol(const Workload& workload, VcpuId cpu) {
       return "write_sysrq_trigger";
     case WorkloadKind::kHostname:
       return "__x64_sys_sethostname";
+    case WorkloadKind::kRcu:
+      return "__x64_sys_pipe2";
     case WorkloadKind::kHotplug:
     case WorkloadKind::kCpuOffline:
       return "cpu_device_down";

@@ -23,6 +23,7 @@ enum class WorkloadKind {
   kKexecLoad,   // Loads an ordinary kernel with kexec_file_load() and unloads it again.
   kSysrqF,      // Calls the OOM killer, which finds no victim and dumps its stack.
   kHostname,    // Sets the host name, for which the kernel takes a lock that others wait for asleep.
+  kRcu,         // Gives RCU something to free, a pipe, over and over, and never sleeps: the CPU's tick goes on.
   kHotplug,     // Takes another CPU offline and online again.
   kSysrqC,      // Panics, once.
   kReboot,      // reboot(RB_AUTOBOOT), once.

@@ -57,8 +57,8 @@ int open_or_give_up(const char* path, int flags, Progress& progress) {
   }
 }
 
-// A pipe's inode is freed when RCU's grace period is over: there is always one that somebody waits for. And RCU's stalls
-// are found by the tick, which an idle CPU does not have.
+// A pipe's inode is freed when RCU's grace period is over: there is always one that somebody waits for. And RCU's
+// stalls are found by the tick, which an idle CPU does not have.
 [[noreturn]] void make_pipes(VcpuId cpu, Progress& progress) {
   while (true) {
     std::array<int, 2> ends{};

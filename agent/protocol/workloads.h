@@ -2,7 +2,7 @@
 // the host learns from here which kernel function each passes over and over, in process context and kernel mode (for
 // `idle`: in the idle task), which is what the point `workload` of a scenario means.
 //
-// To add one: a row in workloads.cc, and its loop in agent/guest/workload_loops.cc.
+// To add one: a row in workloads.cc, and its loop in agent/guest/workload_bodies.cc.
 #pragma once
 
 #include <cstddef>

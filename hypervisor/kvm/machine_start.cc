@@ -85,6 +85,7 @@ Result<> KvmMachine::start(const hypervisor::MachineConfig& config, const KvmOpt
   cancel_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_ || !cancel_) return errno_error(errno, "making an eventfd");
   const auto device = TRY(KvmDevice::open());
+  // Beside what does not depend on it: the probe is most of the time to a first machine.
   auto quirks = std::async(std::launch::async, [&device] { return quirks_of_host(device); });
   vm_.emplace(TRY(Vm::create(device)));
   memory_.emplace(TRY(GuestMemory::create(config.memory_bytes)));

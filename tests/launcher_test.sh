@@ -140,6 +140,55 @@ expect_output "logs/release.log" "building fails"
 launch run
 expect_status 3 "a build that failed must be tried again"
 
+# The tests' two builds. The second is begun beside the tests of the first: here it hangs until it is ended, and is tried
+# again once those tests are done.
+new_tests() {
+  new_tree
+  local name
+  for name in renice sleep; do ln -s "$(command -v "$name")" "$scratch/bin/$name"; done
+  mkdir -p "$scratch/tree/tests"
+  mkfifo "$scratch/began"
+  mv "$scratch/bin/cmake" "$scratch/bin/real-cmake"
+  fake cmake <<E2
+if [[ "\$*" == "--build "*asan-ubsan* && ! -e '$scratch/beside' ]]; then
+  echo "\$\$" >'$scratch/beside'
+  echo begun >'$scratch/began'
+  exec sleep infinity
+fi
+exec real-cmake "\$@"
+E2
+  cat >"$scratch/tree/tests/run" <<E2
+#!/bin/bash
+echo "tests: \$*" >>'$scratch/calls'
+[[ \$1 == release ]] || exit 0
+read -r <'$scratch/began'
+exit ${1-0}
+E2
+  chmod +x "$scratch/tree/tests/run"
+  fake python3 <<<"echo \"tally: \$2 \$3\""
+}
+expect_ended() {
+  local state
+  state=$(sed -n 's/^State:[[:space:]]*//p' "/proc/$(<"$scratch/beside")/status" 2>/dev/null) || state=gone
+  [[ $state == gone || $state == Z* ]] || fail "$1: the build beside the tests outlives them"
+  rm "$scratch/began" "$scratch/beside"
+}
+new_tests
+launch test -R 'a b'
+expect_status 0 "the tests"
+expect_output "tally: $scratch/tree/build/release/test-results $scratch/tree/build/asan-ubsan/test-results" "the tests"
+for call in "tests: release -R a b" "tests: asan-ubsan -R a b"; do
+  grep -q -x -F "$call" "$scratch/calls" || fail "the tests: no call \"$call\" in: $(cat "$scratch/calls")"
+done
+built=$(grep -n -e '--build .*asan-ubsan' "$scratch/calls" | tail -n 1 | cut -d: -f1)
+((built < $(grep -n 'tests: asan-ubsan' "$scratch/calls" | cut -d: -f1))) || fail "the tests: of a build that is not whole"
+expect_ended "the tests"
+
+new_tests 130
+launch test
+expect_status 130 "tests that are interrupted"
+expect_ended "tests that are interrupted"
+
 # libvirt's account, as root only.
 if ((EUID == 0)); then
   new_tree

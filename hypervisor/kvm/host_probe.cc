@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <initializer_list>
+#include <memory>
 
 #include "hypervisor/kvm/host_quirks.h"
 #include "hypervisor/kvm/segments.h"
@@ -161,12 +162,13 @@ Result<bool> syscall_keeps_user_segments(ProbeGuest& guest) {
 }  // namespace
 
 // One guest for all of it, because making a machine is most of a probe's cost.
-Result<HostQuirks> probe_host(const KvmDevice& device) {
-  HostQuirks quirks;
-  auto guest = TRY(ProbeGuest::create(device));
-  quirks.emulates_kernel_code = !TRY(try_instruction(guest, {0xf3, 0x0f, 0xb8, 0xc0}));  // POPCNT EAX, EAX
-  quirks.syscall_keeps_user_segments = TRY(syscall_keeps_user_segments(guest));
-  return quirks;
+Result<HostProbe> probe_host(const KvmDevice& device) {
+  const auto guest = std::make_shared<ProbeGuest>(TRY(ProbeGuest::create(device)));
+  HostProbe probe;
+  probe.quirks.emulates_kernel_code = !TRY(try_instruction(*guest, {0xf3, 0x0f, 0xb8, 0xc0}));  // POPCNT EAX, EAX
+  probe.quirks.syscall_keeps_user_segments = TRY(syscall_keeps_user_segments(*guest));
+  probe.guest = guest;
+  return probe;
 }
 
 }  // namespace panicroom::kvm

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,8 +38,14 @@ struct HostQuirks {
   [[nodiscard]] std::string describe() const;
 };
 
+struct HostProbe {
+  HostQuirks quirks;
+  // The guest that was asked. Freeing a VM takes KVM nearly as long as the probe: whoever is in a hurry does it later.
+  std::shared_ptr<void> guest;
+};
+
 // Runs the probes: about a millisecond. kHost if a probe itself cannot be made.
-Result<HostQuirks> probe_host(const KvmDevice& device);
+Result<HostProbe> probe_host(const KvmDevice& device);
 
 // What a guest's CPUID must not show on such a host: instructions that the kernel would use and the emulator refuses.
 void hide_refused_features(const HostQuirks& quirks, std::vector<kvm_cpuid_entry2>& cpuid);

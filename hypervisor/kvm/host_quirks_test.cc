@@ -116,7 +116,7 @@ TEST(HostQuirks, AreFoundTheSameEveryTime) {
   const auto second = probe_host(*device);
   ASSERT_TRUE(first) << first.error().message();
   ASSERT_TRUE(second) << second.error().message();
-  EXPECT_EQ(first->describe(), second->describe());
+  EXPECT_EQ(first->quirks.describe(), second->quirks.describe());
 }
 
 }  // namespace

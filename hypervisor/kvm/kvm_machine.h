@@ -60,7 +60,6 @@ struct KvmOptions {
 Result<> usable();
 // What probe_host() finds here; found once for each process. Any thread.
 Result<HostQuirks> quirks_of_host();
-Result<HostQuirks> quirks_of_host(const KvmDevice& device);
 
 class KvmMachine final : public hypervisor::Machine {
  public:
@@ -253,6 +252,7 @@ class KvmMachine final : public hypervisor::Machine {
 
   KvmOptions options_;
   HostQuirks quirks_;
+  std::shared_ptr<void> probe_guest_;  // Of the process's first machine: freed with it.
   std::optional<Vm> vm_;
   std::optional<GuestMemory> memory_;
   std::optional<InterruptFabric> fabric_;

@@ -42,6 +42,17 @@ Result<> check_pins(const std::vector<std::uint32_t>& pin, std::uint32_t vcpus) 
   return {};
 }
 
+// The first time in a process with the guest that was asked.
+Result<HostProbe> probe_once(const KvmDevice& device) {
+  static std::mutex mutex;
+  static std::optional<HostQuirks> found;
+  const std::lock_guard lock(mutex);
+  if (found) return HostProbe{.quirks = *found, .guest = nullptr};
+  auto probe = TRY_CONTEXT("finding out what this host's KVM does", probe_host(device));
+  found = probe.quirks;
+  return probe;
+}
+
 }  // namespace
 
 Result<> usable() {
@@ -49,15 +60,7 @@ Result<> usable() {
   return {};
 }
 
-Result<HostQuirks> quirks_of_host() { return quirks_of_host(TRY(KvmDevice::open())); }
-
-Result<HostQuirks> quirks_of_host(const KvmDevice& device) {
-  static std::mutex mutex;
-  static std::optional<HostQuirks> found;
-  const std::lock_guard lock(mutex);
-  if (!found) found = TRY_CONTEXT("finding out what this host's KVM does", probe_host(device));
-  return *found;
-}
+Result<HostQuirks> quirks_of_host() { return TRY(probe_once(TRY(KvmDevice::open()))).quirks; }
 
 Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const hypervisor::MachineConfig& config,
                                                        const KvmOptions& options) {
@@ -86,15 +89,18 @@ Result<> KvmMachine::start(const hypervisor::MachineConfig& config, const KvmOpt
   if (!wake_ || !cancel_) return errno_error(errno, "making an eventfd");
   const auto device = TRY(KvmDevice::open());
   // Beside what does not depend on it: the probe is most of the time to a first machine.
-  auto quirks = std::async(std::launch::async, [&device] { return quirks_of_host(device); });
+  auto probing = std::async(std::launch::async, [&device] { return probe_once(device); });
   vm_.emplace(TRY(Vm::create(device)));
   memory_.emplace(TRY(GuestMemory::create(config.memory_bytes)));
   for (const auto& slot : memory_->slots()) TRY(vm_->add_memory(slot.begin, std::span(slot.host, slot.size)));
-  quirks_ = TRY(quirks.get());
   for (std::uint32_t i = 0; i < config.vcpus; ++i) {
-    auto vcpu = TRY(Vcpu::create(device, vm_->fd(), i));
-    TRY(vcpu.set_cpuid(cpuid_of(VcpuId{i}, config.vcpus, device.supported_cpuid(), quirks_)));
-    runners_.push_back(std::make_unique<Runner>(VcpuId{i}, std::move(vcpu)));
+    runners_.push_back(std::make_unique<Runner>(VcpuId{i}, TRY(Vcpu::create(device, vm_->fd(), i))));
+  }
+  auto probe = TRY(probing.get());
+  quirks_ = probe.quirks;
+  probe_guest_ = std::move(probe.guest);
+  for (auto& runner : runners_) {
+    TRY(runner->vcpu.set_cpuid(cpuid_of(runner->id, config.vcpus, device.supported_cpuid(), quirks_)));
   }
   TRY(make_clock());
   TRY(enter_kernel(config));
